@@ -1,0 +1,1045 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <openssl/evp.h>
+
+#include "ngx_http_tsface_block.h"
+#include "ngx_http_tsface_credentials.h"
+#include "ngx_http_tsface_module.h"
+
+
+#define NGX_HTTP_TSFACE_NAME_MAX         64
+#define NGX_HTTP_TSFACE_CLIENT_ID_MAX    512
+#define NGX_HTTP_TSFACE_RESOURCE_MAX     2048
+#define NGX_HTTP_TSFACE_SSL_NAME_MAX     253
+#define NGX_HTTP_TSFACE_TIMEOUT_MAX      3600000
+#define NGX_HTTP_TSFACE_KEEPALIVE_MAX    1024
+
+#define NGX_HTTP_TSFACE_TOKEN_PATH       "/oidc/token"
+
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_str_t    endpoint;
+    ngx_str_t    token_endpoint;
+} ngx_http_tsface_region_t;
+
+
+static char *ngx_http_tsface_credentials_region(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_url(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_word(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_parameter(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_file(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_protocols(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_tsface_credentials_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_tsface_credentials_not_empty(ngx_conf_t *cf, void *post,
+    void *data);
+
+static ngx_int_t ngx_http_tsface_credentials_name(ngx_conf_t *cf,
+    ngx_command_t *cmd, const ngx_array_t *credentials, const ngx_str_t *name);
+static ngx_int_t ngx_http_tsface_credentials_required(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials);
+static void ngx_http_tsface_credentials_defaults(
+    ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials);
+static ngx_uint_t ngx_http_tsface_credentials_same_peer(
+    const ngx_http_tsface_url_t *one, const ngx_http_tsface_url_t *two);
+static ngx_int_t ngx_http_tsface_credentials_fingerprint(
+    ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md,
+    const ngx_str_t *str);
+static ngx_int_t ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md,
+    uint64_t n);
+static const ngx_http_tsface_region_t *ngx_http_tsface_region_find(
+    const ngx_str_t *name);
+
+
+#define ngx_http_tsface_region(name, host)                                    \
+    { ngx_string(name),                                                       \
+      ngx_string("https://" host "/cis"),                                     \
+      ngx_string("https://" host NGX_HTTP_TSFACE_TOKEN_PATH) }
+
+static const ngx_http_tsface_region_t  ngx_http_tsface_regions[] = {
+
+    ngx_http_tsface_region("sbx", "api.sbx.transmitsecurity.io"),
+    ngx_http_tsface_region("us", "api.transmitsecurity.io"),
+    ngx_http_tsface_region("eu", "api.eu.transmitsecurity.io"),
+    ngx_http_tsface_region("ca", "api.ca.transmitsecurity.io"),
+    ngx_http_tsface_region("au", "api.au.transmitsecurity.io"),
+    ngx_http_tsface_region("jp", "api.gasne1-ts01.transmitsecurity.io"),
+
+    { ngx_null_string, ngx_null_string, ngx_null_string }
+};
+
+
+/* Fields that the token request has already, or must not have. */
+
+static const ngx_str_t  ngx_http_tsface_reserved_parameters[] = {
+    ngx_string("grant_type"),
+    ngx_string("client_id"),
+    ngx_string("client_secret"),
+    ngx_string("resource"),
+    ngx_string("client_assertion"),
+    ngx_string("client_assertion_type"),
+    ngx_null_string
+};
+
+
+static ngx_conf_enum_t  ngx_http_tsface_auth_methods[] = {
+    { ngx_string("client_secret_post"), NGX_HTTP_TSFACE_CLIENT_SECRET_POST },
+    { ngx_string("client_secret_basic"), NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC },
+    { ngx_null_string, 0 }
+};
+
+
+/* No older ones: RFC 8996 forbids them, and no region needs them. */
+
+static ngx_conf_bitmask_t  ngx_http_tsface_ssl_protocols[] = {
+    { ngx_string("TLSv1.2"), NGX_SSL_TLSv1_2 },
+    { ngx_string("TLSv1.3"), NGX_SSL_TLSv1_3 },
+    { ngx_null_string, 0 }
+};
+
+
+static size_t  ngx_http_tsface_client_id_max = NGX_HTTP_TSFACE_CLIENT_ID_MAX;
+static size_t  ngx_http_tsface_resource_max = NGX_HTTP_TSFACE_RESOURCE_MAX;
+static size_t  ngx_http_tsface_ssl_name_max = NGX_HTTP_TSFACE_SSL_NAME_MAX;
+
+
+static ngx_conf_post_t  ngx_http_tsface_timeout_post = {
+    ngx_http_tsface_credentials_timeout
+};
+
+static ngx_conf_post_t  ngx_http_tsface_not_empty_post = {
+    ngx_http_tsface_credentials_not_empty
+};
+
+static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_bounds = {
+    ngx_conf_check_num_bounds, 0, NGX_HTTP_TSFACE_KEEPALIVE_MAX
+};
+
+static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_requests_bounds = {
+    ngx_conf_check_num_bounds, 1, -1
+};
+
+
+static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
+
+    { ngx_string("region"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_region,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, region),
+      NULL },
+
+    { ngx_string("endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_url,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_url),
+      NULL },
+
+    { ngx_string("token_endpoint"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_url,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, token_endpoint_url),
+      NULL },
+
+    { ngx_string("client_id"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_word,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_id),
+      &ngx_http_tsface_client_id_max },
+
+    { ngx_string("client_secret"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_secret),
+      NULL },
+
+    { ngx_string("token_auth_method"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, auth_method),
+      ngx_http_tsface_auth_methods },
+
+    { ngx_string("resource"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_word,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, resource),
+      &ngx_http_tsface_resource_max },
+
+    { ngx_string("parameter"),
+      NGX_CONF_TAKE2,
+      ngx_http_tsface_credentials_parameter,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, parameters),
+      NULL },
+
+    { ngx_string("verify"),
+      NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.verify),
+      NULL },
+
+    { ngx_string("trusted_certificate"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_file,
+      0,
+      offsetof(ngx_http_tsface_credentials_t,
+               endpoint_conf.trusted_certificate),
+      NULL },
+
+    { ngx_string("ssl_name"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_word,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_name),
+      &ngx_http_tsface_ssl_name_max },
+
+    { ngx_string("ssl_protocols"),
+      NGX_CONF_1MORE,
+      ngx_http_tsface_credentials_protocols,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_protocols),
+      &ngx_http_tsface_ssl_protocols },
+
+    { ngx_string("ssl_ciphers"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_ciphers),
+      &ngx_http_tsface_not_empty_post },
+
+    { ngx_string("ssl_session_reuse"),
+      NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t,
+               endpoint_conf.ssl_session_reuse),
+      NULL },
+
+    { ngx_string("connect_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.connect_timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("send_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.send_timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("read_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.read_timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("exchange_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, exchange_timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("token_wait"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, token_wait),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("min_interval"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, min_interval),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("keepalive"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.keepalive),
+      &ngx_http_tsface_keepalive_bounds },
+
+    { ngx_string("keepalive_timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t,
+               endpoint_conf.keepalive_timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("keepalive_requests"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t,
+               endpoint_conf.keepalive_requests),
+      &ngx_http_tsface_keepalive_requests_bounds },
+
+      ngx_null_command
+};
+
+
+char *
+ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_tsface_main_conf_t *tmcf = conf;
+
+    char                             *rv;
+    ngx_str_t                        *value;
+    ngx_http_tsface_credentials_t    *credentials, **slot;
+    ngx_http_tsface_endpoint_conf_t  *ecf;
+
+    if (tmcf->credentials.elts == NULL
+        && ngx_array_init(&tmcf->credentials, cf->pool, 4,
+                          sizeof(ngx_http_tsface_credentials_t *))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_tsface_credentials_name(cf, cmd, &tmcf->credentials,
+                                         &value[1])
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    credentials = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_credentials_t));
+    if (credentials == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     all strings = { 0, NULL };
+     *     credentials->client_secret = NULL;
+     *     credentials->parameters = NULL;
+     *     credentials->endpoint_conf.ssl_protocols = 0;
+     */
+
+    credentials->name = value[1];
+    credentials->auth_method = NGX_CONF_UNSET_UINT;
+    credentials->exchange_timeout = NGX_CONF_UNSET_MSEC;
+    credentials->token_wait = NGX_CONF_UNSET_MSEC;
+    credentials->min_interval = NGX_CONF_UNSET_MSEC;
+
+    ecf = &credentials->endpoint_conf;
+
+    ecf->verify = NGX_CONF_UNSET;
+    ecf->ssl_session_reuse = NGX_CONF_UNSET;
+    ecf->connect_timeout = NGX_CONF_UNSET_MSEC;
+    ecf->send_timeout = NGX_CONF_UNSET_MSEC;
+    ecf->read_timeout = NGX_CONF_UNSET_MSEC;
+    ecf->keepalive = NGX_CONF_UNSET_UINT;
+    ecf->keepalive_timeout = NGX_CONF_UNSET_MSEC;
+    ecf->keepalive_requests = NGX_CONF_UNSET_UINT;
+
+    rv = ngx_http_tsface_block_parse(cf, ngx_http_tsface_credentials_commands,
+                                     credentials, "tsface_credentials");
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (ngx_http_tsface_credentials_required(cf, credentials) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_tsface_credentials_defaults(credentials);
+
+    if (ngx_http_tsface_credentials_endpoints(cf, credentials) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_tsface_credentials_fingerprint(credentials) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "could not make the fingerprint of "
+                           "tsface_credentials \"%V\"", &credentials->name);
+        return NGX_CONF_ERROR;
+    }
+
+    credentials->index = tmcf->credentials.nelts;
+
+    slot = ngx_array_push(&tmcf->credentials);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = credentials;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_http_tsface_credentials_t *
+ngx_http_tsface_credentials_find(const ngx_array_t *credentials,
+    const ngx_str_t *name)
+{
+    ngx_uint_t                       i;
+    ngx_http_tsface_credentials_t  **elts;
+
+    elts = credentials->elts;
+
+    for (i = 0; i < credentials->nelts; i++) {
+
+        if (elts[i]->name.len == name->len
+            && ngx_memcmp(elts[i]->name.data, name->data, name->len) == 0)
+        {
+            return elts[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Names go into records, variables and logs, so few bytes are allowed. */
+
+static ngx_int_t
+ngx_http_tsface_credentials_name(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_array_t *credentials, const ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (name->len == 0 || name->len > NGX_HTTP_TSFACE_NAME_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the name of \"%V\" must have 1 to %d characters, "
+                           "\"%V\" has %uz", &cmd->name,
+                           NGX_HTTP_TSFACE_NAME_MAX, name, name->len);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+            || (ch >= '0' && ch <= '9')
+            || ch == '_' || ch == '.' || ch == '-')
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" of \"%V\": use letters, "
+                           "digits, \"_\", \".\" and \"-\"",
+                           name, &cmd->name);
+        return NGX_ERROR;
+    }
+
+    if (name->len == 3 && ngx_strcmp(name->data, "off") == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" can't be named \"off\"", &cmd->name);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_tsface_credentials_find(credentials, name) != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate %V \"%V\": rename or remove one",
+                           &cmd->name, name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_tsface_credentials_region(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_tsface_credentials_t *credentials = conf;
+
+    ngx_str_t                       *value;
+    const ngx_http_tsface_region_t  *region;
+
+    if (credentials->region.data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    region = ngx_http_tsface_region_find(&value[1]);
+
+    if (region == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown region \"%V\": it must be sbx, us, eu, "
+                           "ca, au or jp; for another host give \"endpoint\" "
+                           "and \"token_endpoint\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    credentials->region = region->name;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Takes the URL apart only to tell what is wrong with it while its line is
+ * known; what comes of it is decided when the block is complete.
+ */
+
+static char *
+ngx_http_tsface_credentials_url(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    ngx_str_t              *field, *value;
+    ngx_http_tsface_url_t   url;
+
+    field = (ngx_str_t *) (p + cmd->offset);
+
+    if (field->data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_tsface_endpoint_parse(cf, &value[1],
+                                       (const char *) cmd->name.data, &url)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    *field = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+/* A string of visible ASCII; cmd->post points to the most it may have. */
+
+static char *
+ngx_http_tsface_credentials_word(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    char  *p = conf;
+
+    size_t      i, *max;
+    ngx_str_t  *field, *value;
+
+    field = (ngx_str_t *) (p + cmd->offset);
+
+    if (field->data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    max = cmd->post;
+
+    if (value[1].len == 0 || value[1].len > *max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have 1 to %uz characters, not %uz",
+                           &cmd->name, *max, value[1].len);
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < value[1].len; i++) {
+
+        if (value[1].data[i] <= ' ' || value[1].data[i] >= 0x7f) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid character in \"%V\" \"%V\": only "
+                               "visible ASCII is allowed",
+                               &cmd->name, &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    *field = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tsface_credentials_parameter(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_tsface_credentials_t *credentials = conf;
+
+    ngx_str_t        *value;
+    ngx_uint_t        i;
+    ngx_keyval_t     *kv;
+    const ngx_str_t  *reserved;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" needs a name", &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    /* the value is not quoted: it may be confidential */
+
+    for (reserved = ngx_http_tsface_reserved_parameters;
+         reserved->len;
+         reserved++)
+    {
+        if (reserved->len == value[1].len
+            && ngx_strcmp(reserved->data, value[1].data) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" can't be named \"%V\", which the "
+                               "module sets itself", &cmd->name, &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (credentials->parameters == NULL) {
+        credentials->parameters = ngx_array_create(cf->pool, 4,
+                                                   sizeof(ngx_keyval_t));
+        if (credentials->parameters == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    kv = credentials->parameters->elts;
+
+    for (i = 0; i < credentials->parameters->nelts; i++) {
+
+        if (kv[i].key.len == value[1].len
+            && ngx_strcmp(kv[i].key.data, value[1].data) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate \"%V\" \"%V\"",
+                               &cmd->name, &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    kv = ngx_array_push(credentials->parameters);
+    if (kv == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    kv->key = value[1];
+    kv->value = value[2];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tsface_credentials_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    char  *p = conf;
+
+    ngx_str_t  *field, *value;
+
+    field = (ngx_str_t *) (p + cmd->offset);
+
+    if (field->data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "needs the path of a file";
+    }
+
+    *field = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, field, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* ngx_conf_set_bitmask_slot() would add a second directive to the first. */
+
+static char *
+ngx_http_tsface_credentials_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_tsface_credentials_t *credentials = conf;
+
+    if (credentials->endpoint_conf.ssl_protocols != 0) {
+        return "is duplicate";
+    }
+
+    return ngx_conf_set_bitmask_slot(cf, cmd, conf);
+}
+
+
+static char *
+ngx_http_tsface_credentials_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msp = data;
+
+    if (*msp == 0 || *msp > NGX_HTTP_TSFACE_TIMEOUT_MAX) {
+        return "must be between 1ms and 1h";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tsface_credentials_not_empty(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_str_t *value = data;
+
+    if (value->len == 0) {
+        return "must not be empty";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_required(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials)
+{
+    const char  *missing;
+
+    if (credentials->region.data == NULL
+        && (credentials->endpoint_url.data == NULL
+            || credentials->token_endpoint_url.data == NULL))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"region\" in tsface_credentials \"%V\": give "
+                           "it, or both \"endpoint\" and \"token_endpoint\"",
+                           &credentials->name);
+        return NGX_ERROR;
+    }
+
+    if (credentials->client_id.data == NULL) {
+        missing = "client_id";
+
+    } else if (credentials->client_secret == NULL) {
+        missing = "client_secret";
+
+    } else {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "no \"%s\" in tsface_credentials \"%V\"",
+                       missing, &credentials->name);
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_http_tsface_credentials_defaults(
+    ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_http_tsface_endpoint_conf_t  *ecf;
+
+    ngx_conf_init_uint_value(credentials->auth_method,
+                             NGX_HTTP_TSFACE_CLIENT_SECRET_POST);
+    ngx_conf_init_msec_value(credentials->exchange_timeout, 5000);
+    ngx_conf_init_msec_value(credentials->token_wait, 6000);
+    ngx_conf_init_msec_value(credentials->min_interval, 5000);
+
+    ecf = &credentials->endpoint_conf;
+
+    ngx_conf_init_value(ecf->verify, 1);
+    ngx_conf_init_value(ecf->ssl_session_reuse, 1);
+    ngx_conf_init_msec_value(ecf->connect_timeout, 2000);
+    ngx_conf_init_msec_value(ecf->send_timeout, 10000);
+    ngx_conf_init_msec_value(ecf->read_timeout, 10000);
+    ngx_conf_init_uint_value(ecf->keepalive, 16);
+    ngx_conf_init_msec_value(ecf->keepalive_timeout, 60000);
+    ngx_conf_init_uint_value(ecf->keepalive_requests, 1000);
+
+    if (ecf->ssl_protocols == 0) {
+        ecf->ssl_protocols = NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3;
+    }
+
+    if (ecf->ssl_ciphers.data == NULL) {
+        ngx_str_set(&ecf->ssl_ciphers, "DEFAULT");
+    }
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials)
+{
+    u_char                           *p;
+    ngx_uint_t                        derive;
+    ngx_http_tsface_url_t             url, token_url;
+    const ngx_http_tsface_region_t   *region;
+    ngx_http_tsface_endpoint_conf_t  *ecf;
+
+    ecf = &credentials->endpoint_conf;
+    region = ngx_http_tsface_region_find(&credentials->region);
+    derive = 0;
+
+    if (region == NULL) {
+        ngx_str_set(&credentials->region, "custom");
+    }
+
+    /*
+     * The host of an endpoint of one's own (a custom domain) has its token
+     * endpoint too: without a region, or with another host than the region's,
+     * the region's token endpoint is never asked.
+     */
+
+    if (credentials->token_endpoint_url.data == NULL) {
+
+        if (credentials->endpoint_url.data == NULL && region != NULL) {
+            credentials->token_endpoint_url = region->token_endpoint;
+
+        } else {
+            derive = 1;
+        }
+    }
+
+    if (credentials->endpoint_url.data == NULL && region != NULL) {
+        credentials->endpoint_url = region->endpoint;
+    }
+
+    if (ngx_http_tsface_endpoint_parse(cf, &credentials->endpoint_url,
+                                       "endpoint", &url)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (derive) {
+        p = ngx_pnalloc(cf->pool, sizeof("https://") - 1 + url.authority.len
+                                  + sizeof(NGX_HTTP_TSFACE_TOKEN_PATH));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        credentials->token_endpoint_url.data = p;
+
+        p = ngx_sprintf(p, "%s://%V" NGX_HTTP_TSFACE_TOKEN_PATH,
+                        url.tls ? "https" : "http", &url.authority);
+
+        credentials->token_endpoint_url.len =
+                                     p - credentials->token_endpoint_url.data;
+        *p = '\0';
+    }
+
+    if (ngx_http_tsface_endpoint_parse(cf, &credentials->token_endpoint_url,
+                                       "token_endpoint", &token_url)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (token_url.path.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"token_endpoint\" \"%V\" has no path: "
+                           "\"" NGX_HTTP_TSFACE_TOKEN_PATH "\" is the usual",
+                           &credentials->token_endpoint_url);
+        return NGX_ERROR;
+    }
+
+    credentials->base = url.path;
+    credentials->token_uri = token_url.path;
+
+    credentials->endpoint = ngx_http_tsface_endpoint_create(cf, &url, ecf);
+    if (credentials->endpoint == NULL) {
+        return NGX_ERROR;
+    }
+
+    /*
+     * One host has one set of idle connections and TLS sessions: tokens and
+     * revokes share them, as they share ecf and thus their trust.
+     */
+
+    if (ngx_http_tsface_credentials_same_peer(&url, &token_url)) {
+        credentials->token_endpoint = credentials->endpoint;
+        return NGX_OK;
+    }
+
+    credentials->token_endpoint = ngx_http_tsface_endpoint_create(cf,
+                                                            &token_url, ecf);
+    if (credentials->token_endpoint == NULL) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_credentials_same_peer(const ngx_http_tsface_url_t *one,
+    const ngx_http_tsface_url_t *two)
+{
+    return one->tls == two->tls
+           && one->port == two->port
+           && one->host.len == two->host.len
+           && ngx_strncasecmp(one->host.data, two->host.data, one->host.len)
+              == 0;
+}
+
+
+/*
+ * Each part has its length in front of it, so that no two configurations
+ * write the same bytes.  The secret goes in as its digest: nothing of it is
+ * left in a context that might not be wiped.
+ */
+
+static ngx_int_t
+ngx_http_tsface_credentials_fingerprint(
+    ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_int_t                         rc;
+    ngx_str_t                         digest;
+    ngx_uint_t                        i, n;
+    EVP_MD_CTX                       *md;
+    ngx_keyval_t                     *kv;
+    u_char                            buf[EVP_MAX_MD_SIZE];
+    ngx_http_tsface_endpoint_conf_t  *ecf;
+
+    rc = NGX_ERROR;
+    ecf = &credentials->endpoint_conf;
+
+    kv = NULL;
+    n = 0;
+
+    if (credentials->parameters != NULL) {
+        kv = credentials->parameters->elts;
+        n = credentials->parameters->nelts;
+    }
+
+    md = EVP_MD_CTX_new();
+    if (md == NULL) {
+        return NGX_ERROR;
+    }
+
+    digest.data = buf;
+    digest.len = NGX_HTTP_TSFACE_FINGERPRINT_LEN;
+
+    if (!EVP_Digest(credentials->client_secret->value.data,
+                    credentials->client_secret->value.len,
+                    buf, NULL, EVP_sha256(), NULL)
+        || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)
+        || ngx_http_tsface_credentials_digest_str(md,
+                                              &credentials->token_endpoint_url)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md,
+                                                  &credentials->endpoint_url)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &credentials->client_id)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &digest) != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &credentials->resource)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &ecf->ssl_name)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md, ecf->verify) != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md,
+                                                  &ecf->trusted_certificate)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md, n) != NGX_OK)
+    {
+        goto done;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_http_tsface_credentials_digest_str(md, &kv[i].key) != NGX_OK
+            || ngx_http_tsface_credentials_digest_str(md, &kv[i].value)
+               != NGX_OK)
+        {
+            goto done;
+        }
+    }
+
+    if (EVP_DigestFinal_ex(md, buf, NULL)) {
+        ngx_memcpy(credentials->fingerprint, buf,
+                   NGX_HTTP_TSFACE_FINGERPRINT_LEN);
+        rc = NGX_OK;
+    }
+
+done:
+
+    EVP_MD_CTX_free(md);
+    OPENSSL_cleanse(buf, sizeof(buf));
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md, const ngx_str_t *str)
+{
+    if (ngx_http_tsface_credentials_digest_num(md, str->len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return EVP_DigestUpdate(md, str->data, str->len) ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md, uint64_t n)
+{
+    u_char      buf[sizeof(uint64_t)];
+    ngx_uint_t  i;
+
+    for (i = 0; i < sizeof(buf); i++) {
+        buf[i] = (u_char) (n >> (8 * i));
+    }
+
+    return EVP_DigestUpdate(md, buf, sizeof(buf)) ? NGX_OK : NGX_ERROR;
+}
+
+
+static const ngx_http_tsface_region_t *
+ngx_http_tsface_region_find(const ngx_str_t *name)
+{
+    const ngx_http_tsface_region_t  *region;
+
+    for (region = ngx_http_tsface_regions; region->name.len; region++) {
+
+        if (region->name.len == name->len
+            && ngx_memcmp(region->name.data, name->data, name->len) == 0)
+        {
+            return region;
+        }
+    }
+
+    return NULL;
+}
