@@ -1,0 +1,318 @@
+#!/usr/bin/perl
+# nginx -t refuses what is unsafe or can't work, and says where, what and why.
+
+use lib 't/lib';
+use TSFace::Test;
+
+my $t = TSFace::Test->new;
+
+# Parts of a good configuration.  A row below replaces some of them.
+my %good = (
+    zone        => 'tsface_zone zone=tsface:1m;',
+    region      => 'region sbx;',
+    client_id   => 'client_id the-client;',
+    secret      => 'client_secret file:%%DIR%%/secrets/good;',
+    more        => '',
+    trail_file  => 'file %%DIR%%/trail/trail.jsonl;',
+    trail_key   => 'key file:%%DIR%%/secrets/audit.key;',
+    trail_more  => '',
+    limit_zone  => 'tsface_limit_zone $remote_addr zone=lim:1m rate=5r/s;',
+    http        => '',
+    pass        => 'tsface_pass acme;',
+    caller      => 'tsface_caller $remote_addr;',
+    audit       => 'tsface_audit trail;',
+    limit       => 'tsface_limit zone=lim;',
+    location    => '',
+    server      => '',
+);
+
+sub conf {
+    my %c = (%good, @_);
+
+    return <<"END";
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    $c{zone}
+    tsface_credentials acme {
+        $c{region}
+        $c{client_id}
+        $c{secret}
+        $c{more}
+    }
+    tsface_audit_trail trail {
+        $c{trail_file}
+        $c{trail_key}
+        $c{trail_more}
+    }
+    $c{limit_zone}
+    $c{http}
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        $c{server}
+        location /v1/users/ {
+            $c{pass}
+            $c{caller}
+            $c{audit}
+            $c{limit}
+            $c{location}
+        }
+    }
+}
+END
+}
+
+my $dir = $t->dir;
+
+$t->secret('good', 'a-good-secret');
+$t->secret('empty', '');
+$t->secret('newline', "\n");
+$t->secret('open644', 'readable-by-others', 0644);
+$t->secret('open604', 'readable-by-some-others', 0604);
+$t->secret('group', 'readable-by-the-group', 0640);
+$t->secret('large', 'L' x 5000);
+$t->secret('short', 'only-31-bytes-long-............');
+mkdir "$dir/secrets/folder";
+
+my $at = qr{ in \Q$dir\E/conf/test-\d+\.conf:\d+};
+my $other = 'endpoint https://api.example.com/cis;';
+my $token = 'token_endpoint https://api.example.com/oidc/token;';
+my $second = 'client_id x; client_secret file:%%DIR%%/secrets/good; region eu;';
+
+# [ what is wrong, { replaced parts }, words of the message ]
+my @refused = (
+    # who is allowed to be plain, and where secrets live
+    [ 'http endpoint', { region => "endpoint http://api.example.com/cis; $token" },
+        qr/http:.*api\.example\.com/ ],
+    [ 'http token endpoint',
+        { region => "$other token_endpoint http://api.example.com/oidc/token;" },
+        qr/token_endpoint.*http:|http:.*token_endpoint/ ],
+    [ 'http endpoint that only looks like loopback',
+        { region => "endpoint http://127.0.0.1.example.com/cis; $token" },
+        qr/http:/ ],
+    [ 'no scheme', { region => "endpoint api.example.com; $token" },
+        qr/endpoint.*api\.example\.com/ ],
+    [ 'user info in an URL',
+        { region => "endpoint https://u:p\@api.example.com/cis; $token" },
+        qr/endpoint/ ],
+    [ 'query in an URL',
+        { region => "endpoint https://api.example.com/cis?a=b; $token" },
+        qr/endpoint/ ],
+    [ 'bad port', { region => "endpoint https://api.example.com:70000; $token" },
+        qr/port/ ],
+    [ 'secret in the configuration',
+        { secret => 'client_secret hunter2hunter2;' },
+        qr/client_secret.*file:PATH/ ],
+    [ 'empty secret file', { secret => 'client_secret file:%%DIR%%/secrets/empty;' },
+        qr/secrets\/empty.*empty/ ],
+    [ 'secret file with only a newline',
+        { secret => 'client_secret file:%%DIR%%/secrets/newline;' },
+        qr/secrets\/newline.*empty/ ],
+    [ 'secret file others can read',
+        { secret => 'client_secret file:%%DIR%%/secrets/open644;' },
+        qr/open644.*0644.*chmod/ ],
+    [ 'secret file the world but not the group can read',
+        { secret => 'client_secret file:%%DIR%%/secrets/open604;' },
+        qr/open604.*0604.*chmod/ ],
+    [ 'secret file too large', { secret => 'client_secret file:%%DIR%%/secrets/large;' },
+        qr/large.*5000 bytes/ ],
+    [ 'secret is a folder', { secret => 'client_secret file:%%DIR%%/secrets/folder;' },
+        qr/folder.*not a regular file/ ],
+    [ 'no such secret file', { secret => 'client_secret file:%%DIR%%/secrets/none;' },
+        qr/secrets\/none.*failed.*No such file|No such file.*/ ],
+    [ 'environment variable not set', { secret => 'client_secret env:TSFACE_NOT_SET;' },
+        qr/TSFACE_NOT_SET.*not set/ ],
+    [ 'no systemd credentials', { secret => 'client_secret credential:x;' },
+        qr/CREDENTIALS_DIRECTORY/ ],
+    [ 'credential is a path', { secret => 'client_secret credential:../x;' },
+        qr/client_secret/ ],
+    [ 'nothing after file:', { secret => 'client_secret file:;' },
+        qr/client_secret/ ],
+    [ 'short audit key', { trail_key => 'key file:%%DIR%%/secrets/short;' },
+        qr/short.*31 bytes.*32/ ],
+    [ 'open audit key', { trail_key => 'key file:%%DIR%%/secrets/open644;' },
+        qr/open644.*0644/ ],
+    [ 'audit key in the configuration', { trail_key => 'key ' . 'k' x 40 . ';' },
+        qr/key.*file:PATH/ ],
+
+    # names
+    [ 'unknown credentials', { pass => 'tsface_pass nobody;' }, qr/nobody/ ],
+    [ 'unknown trail', { audit => 'tsface_audit nowhere;' }, qr/nowhere/ ],
+    [ 'unknown limit', { limit => 'tsface_limit zone=nolimit;' }, qr/nolimit/ ],
+    [ 'two credentials with one name',
+        { http => "tsface_credentials acme { $second }" },
+        qr/acme.*duplicate|duplicate.*acme/ ],
+    [ 'two trails with one name', { http => 'tsface_audit_trail trail { '
+        . 'file %%DIR%%/trail/2; key file:%%DIR%%/secrets/audit.key; }' },
+        qr/trail.*duplicate|duplicate.*trail/ ],
+    [ 'two trails with one file', { http => 'tsface_audit_trail trail2 { '
+        . 'file %%DIR%%/trail/trail.jsonl; key file:%%DIR%%/secrets/audit.key; }' },
+        qr/trail\.jsonl/ ],
+    [ 'two limits with one name', { http =>
+        'tsface_limit_zone $uri zone=lim:1m rate=1r/s;' }, qr/lim/ ],
+    [ 'unknown region', { region => 'region mars;' }, qr/mars.*sbx|region.*mars/ ],
+
+    # zones
+    [ 'zone too small', { zone => 'tsface_zone zone=tsface:8k;' },
+        qr/too small|tsface.*small/ ],
+    [ 'limit zone too small', { limit_zone =>
+        'tsface_limit_zone $uri zone=lim:8k rate=1r/s;' }, qr/small/ ],
+    [ 'zone without a size', { zone => 'tsface_zone zone=tsface;' },
+        qr/tsface/ ],
+    [ 'zone with a bad size', { zone => 'tsface_zone zone=tsface:1x;' },
+        qr/tsface:1x|size/ ],
+    [ 'second zone', { http => 'tsface_zone zone=tsface2:1m;' }, qr/duplicate/ ],
+    [ 'no zone', { zone => '' }, qr/tsface_zone/ ],
+
+    # limits
+    [ 'no rate', { limit_zone => 'tsface_limit_zone $uri zone=lim:1m;' },
+        qr/rate/ ],
+    [ 'bad rate unit', { limit_zone =>
+        'tsface_limit_zone $uri zone=lim:1m rate=5r/w;' }, qr/rate.*5r\/w/ ],
+    [ 'rate of nothing', { limit_zone =>
+        'tsface_limit_zone $uri zone=lim:1m rate=0r/s;' }, qr/rate.*0r\/s/ ],
+    [ 'bad burst', { limit_zone =>
+        'tsface_limit_zone $uri zone=lim:1m rate=5r/s burst=x;' },
+        qr/burst=x/ ],
+    [ 'unknown limit parameter', { limit_zone =>
+        'tsface_limit_zone $uri zone=lim:1m rate=5r/s color=red;' },
+        qr/color=red/ ],
+    [ 'same limit twice', { location => 'tsface_limit zone=lim;' },
+        qr/lim|duplicate/ ],
+
+    # a location that would be open
+    [ 'no caller', { caller => '' }, qr/tsface_caller/ ],
+    [ 'no audit', { audit => '' }, qr/tsface_audit/ ],
+    [ 'two passes', { location => 'tsface_pass acme;' }, qr/duplicate/ ],
+    [ 'empty caller', { caller => 'tsface_caller "";' }, qr/tsface_caller/ ],
+    [ 'pass in a server', { server => 'tsface_pass acme;' },
+        qr/"tsface_pass" directive is not allowed here/ ],
+    [ 'credentials in a server', { server => "tsface_credentials b { $second }" },
+        qr/"tsface_credentials" directive is not allowed here/ ],
+
+    # blocks
+    [ 'unknown directive in credentials', { more => 'colour red;' },
+        qr/colour/ ],
+    [ 'unknown directive in a trail', { trail_more => 'colour red;' },
+        qr/colour/ ],
+    [ 'no client_id', { client_id => '' }, qr/client_id/ ],
+    [ 'empty client_id', { client_id => 'client_id "";' }, qr/client_id/ ],
+    [ 'no client_secret', { secret => '' }, qr/client_secret/ ],
+    [ 'no region', { region => '' }, qr/region|endpoint/ ],
+    [ 'endpoint alone', { region => $other }, qr/region|token_endpoint/,
+        'may be accepted' ],
+    [ 'no trail file', { trail_file => '' }, qr/file/ ],
+    [ 'no trail key', { trail_key => '' }, qr/key/ ],
+    [ 'duplicate region', { more => 'region eu;' }, qr/region.*duplicate/ ],
+    [ 'duplicate client_id', { more => 'client_id x;' },
+        qr/client_id.*duplicate/ ],
+    [ 'duplicate trail key', { trail_more =>
+        'key file:%%DIR%%/secrets/audit.key;' }, qr/key.*duplicate/ ],
+    [ 'bad token_auth_method', { more => 'token_auth_method none;' },
+        qr/none/ ],
+    [ 'reserved parameter', { more => 'parameter client_secret x;' },
+        qr/client_secret/ ],
+    [ 'reserved parameter grant_type', { more => 'parameter grant_type x;' },
+        qr/grant_type/ ],
+    [ 'parameter without a value', { more => 'parameter a;' },
+        qr/number of arguments.*parameter/ ],
+    [ 'bad time', { more => 'exchange_timeout soon;' },
+        qr/exchange_timeout.*invalid|invalid.*exchange_timeout/ ],
+    [ 'bad verify', { more => 'verify perhaps;' }, qr/verify|perhaps/ ],
+    [ 'no CA file', { more => 'trusted_certificate %%DIR%%/none.pem;' },
+        qr/none\.pem/ ],
+    [ 'bad ciphers', { more => 'ssl_ciphers NONSENSE;' }, qr/NONSENSE/ ],
+    [ 'bad protocol', { more => 'ssl_protocols TLSv9;' }, qr/TLSv9/ ],
+    [ 'bad durability', { trail_more => 'durability maybe;' }, qr/maybe/ ],
+    [ 'bad on_failure', { trail_more => 'on_failure panic;' }, qr/panic/ ],
+    [ 'bad user_id', { trail_more => 'user_id sha1;' }, qr/sha1/ ],
+    [ 'unreachable trail file', { trail_file => 'file %%DIR%%/none/a.jsonl;' },
+        qr/none\/a\.jsonl/ ],
+    [ 'trail file is a folder', { trail_file => 'file %%DIR%%/trail;' },
+        qr/\/trail/ ],
+);
+
+for my $row (@refused) {
+    my ($name, $parts, $words, $maybe) = @$row;
+    next if $maybe;
+
+    my ($code, $output) = $t->nginx_t(conf(%$parts));
+    my ($emerg) = $output =~ /^(.*\[emerg\].*)$/m;
+
+    subtest $name => sub {
+        is $code, 1, 'refused';
+        like $emerg || $output, $words, 'says why';
+        like $emerg || $output, $at, 'says where';
+        unlike $output, qr/hunter2|a-good-secret|L{20}|k{20}|readable-by/,
+            'quotes no secret';
+    };
+}
+
+my @accepted = (
+    [ 'everything at its default', {} ],
+    [ 'secret the group can read',
+        { secret => 'client_secret file:%%DIR%%/secrets/group;' } ],
+    [ 'no caller wanted', { caller => 'tsface_caller anonymous;' } ],
+    [ 'no audit wanted', { audit => 'tsface_audit off;' } ],
+    [ 'no limit wanted', { limit => 'tsface_limit off;' } ],
+    [ 'credentials by a variable', { pass => 'tsface_pass $http_x_tenant;' } ],
+    [ 'plain loopback', { region => 'endpoint http://127.0.0.1:1/cis; '
+        . 'token_endpoint http://127.0.0.1:1/oidc/token;' } ],
+    [ 'plain localhost', { region => 'endpoint http://localhost:1/cis; '
+        . 'token_endpoint http://localhost:1/oidc/token;' } ],
+    [ 'custom endpoint', { region => "$other $token" } ],
+    [ 'every region', { http => join "\n", map {
+        "tsface_credentials in_$_ { client_id x; region $_; "
+        . 'client_secret file:%%DIR%%/secrets/good; }' }
+        qw(sbx us eu ca au jp) } ],
+    [ 'every directive', { more => <<'END', trail_more => <<'END2' } ],
+        token_auth_method client_secret_basic;
+        resource https://verify.identity.security;
+        parameter audience a;
+        parameter organization b;
+        verify on;
+        trusted_certificate %%CERTS%%/ca.pem;
+        ssl_name api.example.com;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ciphers HIGH;
+        ssl_session_reuse off;
+        connect_timeout 1s;
+        send_timeout 2s;
+        read_timeout 3s;
+        exchange_timeout 4s;
+        token_wait 5s;
+        min_interval 6s;
+        keepalive 0;
+        keepalive_timeout 7s;
+        keepalive_requests 8;
+END
+        durability write;
+        timeout 1s;
+        on_failure forward;
+        user_id plain;
+END2
+    [ 'limits of every unit', { http => join "\n", map {
+        "tsface_limit_zone \$uri zone=per_$_:1m rate=3r/$_ burst=2;" }
+        qw(s m h d) } ],
+);
+
+for my $row (@accepted) {
+    my ($name, $parts) = @$row;
+    my ($code, $output) = $t->nginx_t(conf(%$parts));
+    is $code, 0, "accepted: $name" or diag $output;
+}
+
+is_deeply [ glob "$dir/trail/*" ], [], 'nginx -t makes no trail file';
+
+{
+    local $ENV{TSFACE_SECRET} = 'secret-from-the-environment';
+    local $ENV{CREDENTIALS_DIRECTORY} = "$dir/secrets";
+    $t->hide($ENV{TSFACE_SECRET});
+    for my $from (qw(env:TSFACE_SECRET credential:good)) {
+        my ($code, $output) = $t->nginx_t(conf(
+            secret => "client_secret $from;"));
+        is $code, 0, "secret from $from" or diag $output;
+    }
+}
+
+done_testing;
