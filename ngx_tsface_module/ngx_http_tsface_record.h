@@ -1,0 +1,118 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * The audit record: canonical bytes and the MAC chain (DESIGN 6).  Pure, and
+ * shared with tools that verify a trail: needs OpenSSL's libcrypto only.
+ *
+ * A record is built in two halves, because its place in the trail is known
+ * last: the body (everything that the request knows) is built on the event
+ * loop, seq and mac are added by whoever writes the file, under its lock.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_RECORD_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_RECORD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_TSFACE_RECORD_VERSION   1
+#define NGX_HTTP_TSFACE_RECORD_MAC_LEN   64     /* hex digits */
+#define NGX_HTTP_TSFACE_RECORD_MAX       8192   /* a whole line with its LF */
+
+
+typedef enum {
+    NGX_HTTP_TSFACE_RECORD_INTENT = 0,
+    NGX_HTTP_TSFACE_RECORD_OUTCOME,
+    NGX_HTTP_TSFACE_RECORD_REFUSAL,
+    NGX_HTTP_TSFACE_RECORD_OPEN,
+    NGX_HTTP_TSFACE_RECORD_CLOSE
+} ngx_http_tsface_record_type_e;
+
+
+/*
+ * What a record says.  An ngx_str_t with data == NULL and a negative number
+ * mean "left out"; strings are any bytes: they are escaped, and cut at the
+ * limits that docs/audit.md gives, so that no caller can forge or flood a
+ * line.
+ */
+typedef struct {
+    ngx_http_tsface_record_type_e   type;
+    ngx_str_t                       trail;
+    ngx_str_t                       host;
+    ngx_int_t                       pid;
+    ngx_str_t                       request_id;
+    ngx_int_t                       attempt;
+    ngx_str_t                       caller;
+    ngx_str_t                       operation;
+    ngx_str_t                       credentials;
+    ngx_str_t                       region;
+    ngx_str_t                       endpoint;
+    ngx_str_t                       client_addr;
+    ngx_str_t                       server;
+    ngx_str_t                       method;
+    ngx_str_t                       uri;
+    ngx_str_t                       user_hmac;     /* hex; or */
+    ngx_str_t                       user_plain;
+    const ngx_str_t                *members;       /* other body members */
+    ngx_uint_t                      nmembers;
+    ngx_str_t                       token_kind;
+    ngx_int_t                       token_generation;
+    ngx_str_t                       token_fingerprint;
+    ngx_str_t                       result;
+    ngx_str_t                       reason;
+    ngx_int_t                       status;
+    ngx_int_t                       upstream_status;
+    ngx_str_t                       upstream_addr;
+    ngx_int_t                       sent;          /* -1, 0, 1 */
+    ngx_int_t                       duration_ms;
+} ngx_http_tsface_record_t;
+
+
+/* Sets every member to "left out". */
+void ngx_http_tsface_record_init(ngx_http_tsface_record_t *record,
+    ngx_http_tsface_record_type_e type);
+
+/*
+ * Writes the body, from `"type":` to the last member without a closing brace,
+ * to buf (size >= RECORD_MAX - 256 always suffices).  Returns its length, 0
+ * if it does not fit.
+ */
+size_t ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
+    u_char *buf, size_t size);
+
+/*
+ * Joins `{"v":1,"seq":N,"time":"...",` + body + `,"mac":"..."}\n` at buf
+ * (RECORD_MAX bytes), time being usec since the epoch in UTC; computes mac
+ * over previous mac and line, and stores it in mac (MAC_LEN bytes, no NUL),
+ * which on entry holds the previous one.  Returns the line's length, 0 on
+ * error.
+ */
+size_t ngx_http_tsface_record_seal(const ngx_str_t *body, uint64_t seq,
+    uint64_t usec, const ngx_str_t *key, u_char *mac, u_char *buf,
+    size_t size);
+
+/*
+ * Reads seq and mac back from a whole line (without its LF), for a writer
+ * that continues a trail.  Returns NGX_OK or NGX_ERROR if it has not the
+ * form this file writes.  Does not check the mac.
+ */
+ngx_int_t ngx_http_tsface_record_parse_tail(const ngx_str_t *line,
+    uint64_t *seq, u_char *mac);
+
+/* NGX_OK if line's mac follows from previous and key, NGX_DECLINED if not. */
+ngx_int_t ngx_http_tsface_record_verify(const ngx_str_t *line,
+    const ngx_str_t *key, const u_char *previous);
+
+/*
+ * hex(HMAC-SHA256(key, label || NUL || value)), the first n hex digits
+ * (n <= 64), to out.  Labels: "tsface user", "tsface token".
+ */
+ngx_int_t ngx_http_tsface_record_fingerprint(const ngx_str_t *key,
+    const char *label, const ngx_str_t *value, u_char *out, size_t n);
+
+
+#endif /* _NGX_HTTP_TSFACE_RECORD_H_INCLUDED_ */
