@@ -1,0 +1,36 @@
+#!/bin/bash
+# Copies the module to DESTDIR and the installed nginx's folder of modules.
+
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+
+out=${OUT:-build-out}
+module=ngx_http_tsface_module.so
+nginx=${TSFACE_NGINX:-$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx)}
+
+info=$("$nginx" -V 2>&1)
+path=$(echo "$info" | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
+
+if [ -z "$path" ]; then
+    prefix=$(echo "$info" | sed -n 's/.*--prefix=\([^ ]*\).*/\1/p')
+    path=${prefix:-/usr/local/nginx}/modules
+fi
+
+running=$(echo "$info" | sed -n 's,^nginx version: [^/]*/\([0-9.]*\).*,\1,p')
+built=$(sed -n 's/^#define NGINX_VERSION  *"\(.*\)"/\1/p' \
+    "$out/tree/src/core/nginx.h")
+
+if [ "$running" != "$built" ]; then
+    echo "the module is built for nginx $built, $nginx is $running" >&2
+    exit 1
+fi
+
+mkdir -p "${DESTDIR:-}$path"
+
+# renamed into place: a running nginx has the old file mapped
+install -m 644 "$out/$module" "${DESTDIR:-}$path/$module.new"
+mv "${DESTDIR:-}$path/$module.new" "${DESTDIR:-}$path/$module"
+
+echo "installed ${DESTDIR:-}$path/$module"
+echo "to load it: load_module $path/$module;"
