@@ -97,7 +97,8 @@ gateway_start() {
     sandbox_port=$(free_port 8490) || fail "no free port"
     sandbox_plain=$(free_port 8090) || fail "no free port"
 
-    perl -I"$root/t/lib" "$root/t/sandbox" --quiet \
+    # setsid: a Ctrl-C is for this script, which then stops them in order
+    setsid perl -I"$root/t/lib" "$root/t/sandbox" --quiet \
         --listen "https://127.0.0.1:$sandbox_port?cert=$dir/localhost.pem&key=$dir/localhost.pem" \
         --listen "http://127.0.0.1:$sandbox_plain" \
         --log "$dir/sandbox.jsonl" --ready-file "$dir/sandbox.ready" \
@@ -114,7 +115,7 @@ gateway_start() {
         -e "s|@PORT@|$port|; s|@SANDBOX@|$sandbox_port|" \
         "$root/build/gateway.conf.in" > "$dir/nginx.conf"
 
-    "$nginx" -p "$dir/" -c "$dir/nginx.conf" -e "$dir/error.log" \
+    setsid "$nginx" -p "$dir/" -c "$dir/nginx.conf" -e "$dir/error.log" \
         > "$dir/nginx.out" 2>&1 &
     nginx_pid=$!
 

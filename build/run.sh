@@ -44,5 +44,6 @@ ${bold}Make the sandbox fail${off} (more: t/sandbox --help)
 Ctrl-C stops it and removes $dir
 END
 
+trap 'say; say "Stopping ..."; exit 0' INT TERM
 wait "$nginx_pid" || :
 fail "nginx has ended: $(tail -n 5 "$dir/error.log")"

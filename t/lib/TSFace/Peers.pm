@@ -130,7 +130,7 @@ sub new {
             . "?cert=$certs/localhost.pem&key=$certs/localhost.key",
         '--listen', "http://127.0.0.1:$self->{http}",
         '--log', "$dir/sandbox.jsonl", '--ready-file', "$dir/sandbox.ready",
-        @options);
+        '--quiet', '--users', 20, @options);
     $t->wait_for(sub { -e "$dir/sandbox.ready" }, 20)
         or die "the sandbox did not start:\n" . $t->read_file($log) . "\n";
 
@@ -165,11 +165,56 @@ sub call {
     my ($self, $method, $path, $value) = @_;
 
     my $answer = TSFace::HTTP::http($self->{http}, $method,
-        "/_sandbox/$path", defined $value ? (json => $value) : ());
+        "/_sandbox$path", defined $value ? (json => $value) : ());
     die "sandbox: $method $path: $answer->{status} $answer->{error}"
         . " $answer->{body}\n" if $answer->{status} !~ /^2/;
 
     return length $answer->{body} ? $answer->json : undef;
 }
+
+# switch(token_ttl => 5), fault(kind => 'reset', path => 'revoke'): see
+# t/sandbox --help.
+sub switch { my ($self, %o) = @_; return $self->call(POST => '/switch', \%o) }
+sub fault { my ($self, %o) = @_; return $self->call(POST => '/fault', \%o) }
+sub no_faults { return $_[0]->call(DELETE => '/fault') }
+sub reset { return $_[0]->call(POST => '/reset', {}) }
+sub stats { return $_[0]->call(GET => '/stats') }
+sub set_user { my ($self, %o) = @_; return $self->call(POST => '/user', \%o) }
+sub set_client {
+    my ($self, %o) = @_;
+    return $self->call(POST => '/client', \%o);
+}
+
+# From now on the tokens made so far are answered with 401.
+sub revoke_tokens {
+    my ($self, %o) = @_;
+    return $self->call(POST => '/revoke_tokens', \%o);
+}
+
+# A user's own token, as a string.  %o: ttl, garbled, unknown.
+sub user_token {
+    my ($self, $user, %o) = @_;
+
+    my $query = join '&', "user=$user", map { "$_=$o{$_}" } sort keys %o;
+    my $token = $self->call(GET => "/token?$query")->{access_token};
+    $self->{t}->hide($token);
+
+    return $token;
+}
+
+# The request log from its file, which is never cut.  Each entry is written
+# before the request is acted on, so none is missing after an answer.
+sub log {
+    my ($self, $name) = @_;
+
+    my $json = JSON::PP->new->utf8;
+    my @entries = map { scalar eval { $json->decode($_) } || () }
+        split /\n/, $self->{t}->read_file('sandbox.jsonl');
+
+    return grep { !defined $name || $_->{name} =~ $name } @entries;
+}
+
+sub revokes { return $_[0]->log(qr/^revoke(?:_me)?$/) }
+sub exchanges { return $_[0]->log(qr/^token$/) }
 
 1;

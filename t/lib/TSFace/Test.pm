@@ -71,7 +71,8 @@ sub import {
 
 
 # workers => N, log_level => 'debug', timeout => seconds for the whole file,
-# daemon => 1 (only a daemon can be upgraded with USR2).
+# daemon => 1 (only a daemon can be upgraded with USR2), blocks => { NAME =>
+# sub { what %%NAME%% stands for } }.
 
 sub new {
     my ($class, %o) = @_;
@@ -240,6 +241,7 @@ sub expand {
         },
         DIR         => sub { $self->{dir} },
         CERTS       => sub { certs() },
+        %{ $self->{blocks} || {} },
     );
 
     # Twice, as blocks hold others.
@@ -641,6 +643,8 @@ sub final_checks {
     }
     my @leaks;
     for my $where (sort keys %text) {
+        push @leaks, "a JWT is in $where"
+            if $text{$where} =~ /eyJ[\w-]{10,}\.eyJ[\w-]{10,}/;
         push @leaks, map { "a secret is in $where: " . substr($_, 0, 6) . '...' }
             grep { index($text{$where}, $_) >= 0 } keys %{ $self->{secrets} };
     }
