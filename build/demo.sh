@@ -2,6 +2,8 @@
 # make demo: revokes through a real nginx, is refused in three ways, and shows
 # the audit trail that is left.  Fails if an answer is not the expected one.
 
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+
 set -euo pipefail
 
 # shellcheck source=build/gateway.sh

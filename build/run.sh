@@ -1,6 +1,8 @@
 #!/bin/bash
 # make run: the gateway of the demo, until Ctrl-C.
 
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+
 set -euo pipefail
 
 # shellcheck source=build/gateway.sh
