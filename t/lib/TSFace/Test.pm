@@ -576,13 +576,12 @@ sub records {
 sub wait_records {
     my ($self, $n, %o) = @_;
 
-    my @records;
+    my $file = $o{file} || "$self->{dir}/trail/trail.jsonl";
+
     $self->wait_for(sub {
-        my ($records) = TSFace::Trail::read_trail(
-            $o{file} || "$self->{dir}/trail/trail.jsonl", 'none');
-        return @records = grep { !$o{type} || $_->{type} =~ $o{type} }
-            @$records >= $n ? @$records : ();
-    }, $o{seconds} || 5) if $n;
+        my ($records) = TSFace::Trail::read_trail($file, '');
+        return $n <= grep { !$o{type} || $_->{type} =~ $o{type} } @$records;
+    }, $o{seconds} || 5);
 
     return $self->records(%o);
 }

@@ -1,0 +1,80 @@
+#!/usr/bin/perl
+# $tsface_* and nginx's own variables, in headers and in the access log.
+
+use lib 't/lib';
+use TSFace::Test;
+
+my $t = TSFace::Test->new;
+
+$t->start(<<'END');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+    %%CREDENTIALS%%
+    %%TRAIL%%
+
+    log_format tsface '$tsface_request_id|$tsface_caller|$tsface_operation|'
+        '$tsface_credentials|$tsface_result|$tsface_attempts|'
+        '$tsface_token_age|$status|$upstream_status|$upstream_addr|'
+        '$upstream_response_time';
+
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        access_log %%DIR%%/logs/tsface.log tsface;
+
+        location / {
+            tsface_pass   sandbox;
+            tsface_caller $http_x_caller;
+            tsface_audit  trail;
+        }
+        location /plain {
+            return 200 "[$tsface_caller$tsface_operation$tsface_result]";
+        }
+    }
+}
+END
+
+my $sandbox = $t->sandbox;
+
+# The access log's last line, once it is there.
+my $seen = 0;
+sub logged {
+    my @lines;
+    $t->wait_for(sub { @lines = split /\n/, $t->read_file('logs/tsface.log');
+        @lines > $seen }, 5);
+    $seen = @lines;
+    my %line;
+    @line{qw(id caller operation credentials result attempts age status
+        upstream_status upstream_addr upstream_time)} = split /\|/, $lines[-1];
+    return \%line;
+}
+
+my $answer = $t->revoke('user-1', caller => 'CN=x');
+my $line = logged();
+is $line->{id}, $answer->header('X-TSFace-Request-ID'), '$tsface_request_id';
+is $line->{caller}, 'CN=x', '$tsface_caller';
+is $line->{operation}, 'face.revoke', '$tsface_operation';
+is $line->{credentials}, 'sandbox', '$tsface_credentials';
+is $line->{result}, 'success', '$tsface_result';
+is $line->{attempts}, 1, '$tsface_attempts';
+like $line->{age}, qr/^\d+/, '$tsface_token_age';
+is $line->{upstream_status}, 204, '$upstream_status';
+is $line->{upstream_addr}, '127.0.0.1:' . $sandbox->https_port, '$upstream_addr';
+like $line->{upstream_time}, qr/^\d+\.\d{3}$/, '$upstream_response_time';
+
+$t->revoke_me($sandbox->user_token('user-2'));
+$line = logged();
+is $line->{operation}, 'face.revoke_me', 'me: $tsface_operation';
+
+$t->revoke('nobody-at-all');
+is logged()->{result}, 'denied', 'a 404 is denied';
+
+$t->revoke('');
+$line = logged();
+is $line->{result}, 'user_id_empty', 'a refusal\'s result is its reason';
+is $line->{upstream_status}, '-', 'without an upstream';
+
+is http($t->port, 'GET', '/plain')->body, '[]', 'empty elsewhere';
+
+done_testing;
