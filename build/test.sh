@@ -67,6 +67,12 @@ case "\${ASAN_OPTIONS-}" in
 *log_path=*) ;;
 *) base=\$base:log_path=$reports/asan ;;
 esac
+# one that only looks at its configuration leaves its pools to the system
+for argument; do
+    case \$argument in
+    -[?hvVtTqs]*) base=\$base:detect_leaks=0 ;;
+    esac
+done
 export ASAN_OPTIONS=\$base\${ASAN_OPTIONS:+:\$ASAN_OPTIONS}
 export UBSAN_OPTIONS=print_stacktrace=1\${UBSAN_OPTIONS:+:\$UBSAN_OPTIONS}
 export LSAN_OPTIONS=suppressions=$here/build/lsan.supp:print_suppressions=0

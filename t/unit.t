@@ -37,8 +37,8 @@ my @flags = (
         src/http src/http/modules src/http/v2)),
 );
 
-push @flags, qw(-fsanitize=address,undefined -fno-sanitize-recover=undefined
-    -fno-omit-frame-pointer) if $ENV{TSFACE_SANITIZE};
+push @flags, '-fsanitize=address,undefined', '-fno-omit-frame-pointer',
+    '-fno-sanitize-recover=undefined' if $ENV{TSFACE_SANITIZE};
 
 $ENV{ASAN_OPTIONS} = 'detect_stack_use_after_return=1';
 $ENV{UBSAN_OPTIONS} = 'print_stacktrace=1';
