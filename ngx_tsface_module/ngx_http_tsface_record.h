@@ -36,8 +36,8 @@ typedef enum {
 /*
  * What a record says.  An ngx_str_t with data == NULL and a negative number
  * mean "left out"; strings are any bytes: they are escaped, and cut at the
- * limits that docs/audit.md gives, so that no caller can forge or flood a
- * line.
+ * limits that docs/audit.md gives (in bytes as written), so that no caller can
+ * forge or flood a line.  members may be set with nmembers 0: "[]".
  */
 typedef struct {
     ngx_http_tsface_record_type_e   type;
