@@ -108,12 +108,9 @@ ngx_http_tsface_response_read_header(ngx_http_tsface_response_t *response,
             return NGX_ERROR;
         }
 
-        end = lf - 1;
+        /* a bare CR is refused with all other control characters */
 
-        if (memchr(line, '\r', end - line) != NULL) {
-            response->error = "carriage return without line feed";
-            return NGX_ERROR;
-        }
+        end = lf - 1;
 
         response->scanned = lf + 1 - *pos;
 

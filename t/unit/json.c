@@ -160,6 +160,10 @@ statuses(void)
         row("{\"a\":1,\"ab\":1,\"\":1,\"b\":1}", OK),
         row("{\"a\":{\"a\":{\"a\":1}}}", OK),
 
+        /* the same FNV-1a hash */
+        row("{\"costarring\":1,\"liquid\":1}", OK),
+        row("{\"declinate\":1,\"macallums\":1}", OK),
+
         row("{\"a\":\"\\u0000\"}", TEXT),
         row("{\"a\\u0000\":1}", TEXT),
         row("{\"a\":[\"\\u0000\"]}", TEXT),
@@ -171,6 +175,7 @@ statuses(void)
         row("{\"a\":\"\\ud800\\n\"}", TEXT),
         row("{\"a\":\"\\ud800\\u0041\"}", TEXT),
         row("{\"a\":\"\\ud800\\ud800\"}", TEXT),
+        row("{\"a\":\"\\ud800\\ue000\"}", TEXT),
         row("{\"a\":\"\\ud800\\ud800\\udc00\"}", TEXT),
         row("{\"a\":\"\\udc00\\ud800\"}", TEXT),
         row("{\"a\":\"\\ud83d\\ude00\\ude00\"}", TEXT),
