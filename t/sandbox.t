@@ -478,6 +478,7 @@ subtest 'faults' => sub {
     is_deeply [@$got{qw(bytes end)}], ['', 'eof'], 'close: no bytes, FIN';
     $got = $raw->('close', after => 'head');
     like $got->{bytes}, qr/\r\n\r\n\z/, 'close after the header';
+    is length_of($got), 20, 'that promised a body';
 
     $got = $raw->('hang');
     is_deeply [@$got{qw(bytes end)}], ['', 'open'], 'hang: open, no bytes';

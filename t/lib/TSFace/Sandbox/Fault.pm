@@ -205,7 +205,7 @@ sub apply ($fault, $answer) {
     _need_body(\%new)
         if $kind =~ /^(?:truncated|chunked|drip|duplicate_length
             |length_and_chunked)$/x
-        || ($fault->{after} // '') eq 'body' || $fault->{body_delay};
+        || ($fault->{after} // 'none') ne 'none' || $fault->{body_delay};
     return \%new;
 }
 
