@@ -76,6 +76,14 @@ const ngx_http_tsface_problem_t
                    "the one that the Allow header names.")
     },
 
+    [NGX_HTTP_TSFACE_PROBLEM_BAD_REQUEST] = {
+        400,
+        ngx_string("bad_request"),
+        ngx_string("Bad request"),
+        ngx_string("The body could not be read as HTTP frames it.  Send a "
+                   "whole body, with one Content-Length or in chunks.")
+    },
+
     [NGX_HTTP_TSFACE_PROBLEM_LENGTH_REQUIRED] = {
         411,
         ngx_string("length_required"),

@@ -1,0 +1,81 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * tsface_credentials blocks: a Transmit client, its secret, its region.
+ * Region, credentials and token are one unit (DESIGN 3).
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_CREDENTIALS_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_CREDENTIALS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_endpoint.h"
+#include "ngx_http_tsface_secret.h"
+
+
+#define NGX_HTTP_TSFACE_FINGERPRINT_LEN   32
+
+
+typedef enum {
+    NGX_HTTP_TSFACE_CLIENT_SECRET_POST = 0,
+    NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC
+} ngx_http_tsface_auth_method_e;
+
+
+typedef struct ngx_http_tsface_credentials_s  ngx_http_tsface_credentials_t;
+typedef struct ngx_http_tsface_token_s        ngx_http_tsface_token_t;
+
+
+struct ngx_http_tsface_credentials_s {
+    ngx_str_t                        name;
+    ngx_str_t                        region;         /* "custom" if none */
+    ngx_str_t                        client_id;
+    ngx_http_tsface_secret_t        *client_secret;
+    ngx_uint_t                       auth_method;
+    ngx_str_t                        resource;
+    ngx_array_t                     *parameters;     /* of ngx_keyval_t */
+
+    ngx_str_t                        endpoint_url;
+    ngx_str_t                        token_endpoint_url;
+    ngx_http_tsface_endpoint_conf_t  endpoint_conf;
+    ngx_http_tsface_endpoint_t      *endpoint;
+    ngx_http_tsface_endpoint_t      *token_endpoint; /* may be the same */
+    ngx_str_t                        base;           /* "/cis" */
+    ngx_str_t                        token_uri;      /* "/oidc/token" */
+
+    ngx_msec_t                       exchange_timeout;
+    ngx_msec_t                       token_wait;
+    ngx_msec_t                       min_interval;
+
+    /*
+     * SHA-256 over everything that decides which token comes back: a token in
+     * the zone is this configuration's if its fingerprint is.
+     */
+    u_char                           fingerprint[
+                                        NGX_HTTP_TSFACE_FINGERPRINT_LEN];
+    ngx_uint_t                       index;          /* in main conf */
+
+    /* the worker's own, made by ngx_http_tsface_token_start() */
+    ngx_http_tsface_token_t         *token;
+};
+
+
+/*
+ * The setter of "tsface_credentials NAME { ... }" (http{} only): appends to
+ * main conf's credentials, an array of pointers.
+ */
+char *ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* By name in main conf's array, or NULL. */
+ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_find(
+    const ngx_array_t *credentials, const ngx_str_t *name);
+
+
+#endif /* _NGX_HTTP_TSFACE_CREDENTIALS_H_INCLUDED_ */

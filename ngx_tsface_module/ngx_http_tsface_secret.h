@@ -1,0 +1,60 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * Secrets and where they come from: file:PATH, env:NAME, credential:NAME
+ * (a file below systemd's $CREDENTIALS_DIRECTORY).  Read when the
+ * configuration is, by the master; never logged; wiped when the
+ * configuration goes.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_SECRET_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_SECRET_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_TSFACE_SECRET_MAX   4096
+
+
+typedef enum {
+    NGX_HTTP_TSFACE_SECRET_FILE = 0,
+    NGX_HTTP_TSFACE_SECRET_ENV,
+    NGX_HTTP_TSFACE_SECRET_CREDENTIAL
+} ngx_http_tsface_secret_source_e;
+
+
+/*
+ * A file's first line, without its line end.  The bytes belong to cf->pool,
+ * whose clean-up wipes them with OPENSSL_cleanse.
+ */
+typedef struct {
+    ngx_http_tsface_secret_source_e   source;
+    ngx_str_t                         name;    /* path or variable */
+    ngx_str_t                         value;
+    unsigned                          group_readable:1;
+} ngx_http_tsface_secret_t;
+
+
+/*
+ * Reads the secret that spec names.  directive and min (bytes, at least 1)
+ * serve the checks and their messages, which never quote the value, nor spec
+ * itself when it has no known prefix (it may be a secret pasted inline).
+ * Returns NULL after an emerg message.
+ */
+ngx_http_tsface_secret_t *ngx_http_tsface_secret_read(ngx_conf_t *cf,
+    const ngx_str_t *spec, const char *directive, size_t min);
+
+/*
+ * The setter for a command of that kind: "directive SPEC" into an
+ * ngx_http_tsface_secret_t * at cmd->offset; cmd->post, if not NULL, points
+ * to a size_t with the least length.
+ */
+char *ngx_http_tsface_secret_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+#endif /* _NGX_HTTP_TSFACE_SECRET_H_INCLUDED_ */

@@ -1,0 +1,555 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_exchange.h"
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_token.h"
+#include "ngx_http_tsface_wake.h"
+
+
+/* A worker without clear events, or that missed one, looks this often. */
+#define NGX_HTTP_TSFACE_TOKEN_POLL      250
+
+/* Workers that don't refresh look whether somebody did. */
+#define NGX_HTTP_TSFACE_TOKEN_BACKUP    2000
+
+/* The longest sleep: a slot that nobody touches is given up by the zone. */
+#define NGX_HTTP_TSFACE_TOKEN_TOUCH     60000
+
+/* A lease outlives the exchange's deadline by this. */
+#define NGX_HTTP_TSFACE_TOKEN_GRACE     1000
+
+/* Waiters resumed in one turn of the event loop. */
+#define NGX_HTTP_TSFACE_TOKEN_BATCH     64
+
+
+struct ngx_http_tsface_token_s {
+    ngx_http_tsface_credentials_t  *credentials;
+    ngx_shm_zone_t                 *zone;
+    ngx_http_tsface_slot_t         *slot;
+
+    /* this worker's copy */
+    ngx_http_tsface_slot_info_t     info;
+    u_char                         *value;      /* MAX_TOKEN bytes */
+
+    ngx_event_t                     timer;
+    ngx_event_t                     resume;     /* posted */
+    ngx_queue_t                     waiters;
+    ngx_queue_t                     ready;
+
+    ngx_http_tsface_exchange_t     *exchange;   /* made by this worker */
+    ngx_uint_t                      lease;
+};
+
+
+static void ngx_http_tsface_token_sync(ngx_http_tsface_token_t *token);
+static ngx_uint_t ngx_http_tsface_token_usable(
+    const ngx_http_tsface_token_t *token);
+static ngx_uint_t ngx_http_tsface_token_hopeless(
+    const ngx_http_tsface_token_t *token, ngx_msec_t *retry);
+static void ngx_http_tsface_token_poke(ngx_http_tsface_token_t *token);
+static void ngx_http_tsface_token_timer(ngx_event_t *ev);
+static void ngx_http_tsface_token_exchanged(void *data,
+    const ngx_http_tsface_exchange_result_t *result);
+static void ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
+    const ngx_http_tsface_exchange_result_t *result);
+static void ngx_http_tsface_token_failed(ngx_http_tsface_token_t *token,
+    const ngx_http_tsface_exchange_result_t *result);
+static void ngx_http_tsface_token_woken(void);
+static void ngx_http_tsface_token_release(ngx_http_tsface_token_t *token);
+static void ngx_http_tsface_token_resume(ngx_event_t *ev);
+
+
+/* The worker's tokens, for the wake-up that belongs to none of them. */
+static ngx_http_tsface_token_t  *ngx_http_tsface_tokens;
+static ngx_uint_t                ngx_http_tsface_ntokens;
+
+
+ngx_int_t
+ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
+    const ngx_array_t *credentials)
+{
+    ngx_uint_t                       i;
+    ngx_http_tsface_token_t         *token;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_tokens = NULL;
+    ngx_http_tsface_ntokens = 0;
+
+    if (credentials->nelts == 0) {
+        return NGX_OK;
+    }
+
+    token = ngx_pcalloc(cycle->pool,
+                        credentials->nelts * sizeof(ngx_http_tsface_token_t));
+    if (token == NULL) {
+        return NGX_ERROR;
+    }
+
+    cp = credentials->elts;
+
+    for (i = 0; i < credentials->nelts; i++) {
+        token[i].credentials = cp[i];
+        token[i].zone = zone;
+
+        ngx_queue_init(&token[i].waiters);
+        ngx_queue_init(&token[i].ready);
+
+        token[i].timer.handler = ngx_http_tsface_token_timer;
+        token[i].timer.data = &token[i];
+        token[i].timer.log = cycle->log;
+        token[i].timer.cancelable = 1;
+
+        token[i].resume.handler = ngx_http_tsface_token_resume;
+        token[i].resume.data = &token[i];
+        token[i].resume.log = cycle->log;
+
+        token[i].slot = ngx_http_tsface_zone_slot(zone, cp[i]->fingerprint);
+
+        if (token[i].slot == NULL) {
+            ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
+                          "tsface_zone \"%V\" is full: credentials \"%V\" "
+                          "can't be used, make the zone larger",
+                          &zone->shm.name, &cp[i]->name);
+
+        } else {
+            /*
+             * The master has just replaced a worker that died, maybe in an
+             * exchange: its lease is free again without waiting for its end.
+             */
+
+            (void) ngx_http_tsface_slot_reap_lease(zone, token[i].slot);
+
+            ngx_http_tsface_token_sync(&token[i]);
+
+            /* connecting needs the event loop */
+
+            ngx_add_timer(&token[i].timer, 1);
+        }
+
+        cp[i]->token = &token[i];
+    }
+
+    ngx_http_tsface_tokens = token;
+    ngx_http_tsface_ntokens = credentials->nelts;
+
+    return ngx_http_tsface_wake_start(cycle, ngx_http_tsface_token_woken);
+}
+
+
+void
+ngx_http_tsface_token_stop(void)
+{
+    ngx_uint_t                i;
+    ngx_http_tsface_token_t  *token;
+
+    for (i = 0; i < ngx_http_tsface_ntokens; i++) {
+        token = &ngx_http_tsface_tokens[i];
+
+        if (token->exchange) {
+            ngx_http_tsface_exchange_cancel(token->exchange);
+            token->exchange = NULL;
+        }
+
+        if (token->value) {
+            ngx_explicit_memzero(token->value, NGX_HTTP_TSFACE_MAX_TOKEN);
+            ngx_free(token->value);
+            token->value = NULL;
+        }
+    }
+
+    ngx_http_tsface_ntokens = 0;
+}
+
+
+ngx_int_t
+ngx_http_tsface_token_get(ngx_http_tsface_token_t *token,
+    ngx_http_tsface_token_value_t *value, ngx_msec_t *retry)
+{
+    if (token->slot == NULL) {
+        *retry = NGX_HTTP_TSFACE_PLAN_COOLDOWN;
+        return NGX_DECLINED;
+    }
+
+    if (token->info.version != ngx_http_tsface_slot_version(token->slot)) {
+        ngx_http_tsface_token_sync(token);
+    }
+
+    if (ngx_http_tsface_token_usable(token)) {
+        value->value.data = token->value;
+        value->value.len = token->info.len;
+        value->generation = token->info.generation;
+        value->age = ngx_current_msec - token->info.obtained;
+        return NGX_OK;
+    }
+
+    return ngx_http_tsface_token_hopeless(token, retry) ? NGX_DECLINED
+                                                        : NGX_AGAIN;
+}
+
+
+void
+ngx_http_tsface_token_wait(ngx_http_tsface_token_t *token,
+    ngx_http_tsface_token_waiter_t *waiter)
+{
+    ngx_queue_insert_tail(&token->waiters, &waiter->queue);
+
+    /* the first of them sees to it that somebody fetches a token */
+
+    if (ngx_queue_head(&token->waiters) == &waiter->queue) {
+        ngx_http_tsface_token_poke(token);
+    }
+}
+
+
+void
+ngx_http_tsface_token_reject(ngx_http_tsface_token_t *token,
+    ngx_uint_t generation)
+{
+    if (!ngx_http_tsface_slot_reject(token->zone, token->slot, generation)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "tsface token %ui of credentials \"%V\" was rejected by the "
+                  "endpoint, fetching another",
+                  generation, &token->credentials->name);
+
+    ngx_http_tsface_token_poke(token);
+}
+
+
+void
+ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
+    ngx_http_tsface_token_stat_t *stat)
+{
+    ngx_queue_t  *q;
+
+    ngx_memzero(stat, sizeof(ngx_http_tsface_token_stat_t));
+
+    if (token->slot == NULL) {
+        return;
+    }
+
+    ngx_http_tsface_slot_read(token->zone, token->slot, &stat->slot, NULL);
+
+    for (q = ngx_queue_head(&token->waiters);
+         q != ngx_queue_sentinel(&token->waiters);
+         q = ngx_queue_next(q))
+    {
+        stat->waiting++;
+    }
+}
+
+
+/* Copies the zone's state, and the token if there is one. */
+static void
+ngx_http_tsface_token_sync(ngx_http_tsface_token_t *token)
+{
+    size_t  len;
+
+    if (token->value == NULL) {
+        token->value = ngx_alloc(NGX_HTTP_TSFACE_MAX_TOKEN, ngx_cycle->log);
+        if (token->value == NULL) {
+            return;
+        }
+    }
+
+    len = token->info.len;
+
+    ngx_http_tsface_slot_read(token->zone, token->slot, &token->info,
+                              token->value);
+
+    if (token->info.len < len) {
+        ngx_explicit_memzero(token->value + token->info.len,
+                             len - token->info.len);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_token_usable(const ngx_http_tsface_token_t *token)
+{
+    return token->info.valid && token->info.len
+           && (ngx_msec_int_t) (token->info.expires - ngx_current_msec) > 0;
+}
+
+
+/* Whether the next exchange is further away than a request would wait. */
+static ngx_uint_t
+ngx_http_tsface_token_hopeless(const ngx_http_tsface_token_t *token,
+    ngx_msec_t *retry)
+{
+    ngx_msec_int_t  left;
+
+    if (token->info.leased
+        || token->info.failure == NGX_HTTP_TSFACE_EXCHANGE_OK)
+    {
+        return 0;
+    }
+
+    left = (ngx_msec_int_t) (token->info.not_before - ngx_current_msec);
+
+    if (left <= (ngx_msec_int_t) token->credentials->token_wait) {
+        return 0;
+    }
+
+    *retry = (ngx_msec_t) left;
+
+    return 1;
+}
+
+
+/*
+ * Makes an exchange if one is due and nobody else makes it, and sets the
+ * timer for the next look.
+ */
+static void
+ngx_http_tsface_token_poke(ngx_http_tsface_token_t *token)
+{
+    ngx_int_t        rc;
+    ngx_msec_t       now, next, delay;
+    ngx_msec_int_t   left;
+
+    if (token->exchange || token->slot == NULL) {
+        return;
+    }
+
+    /* a worker that leaves fetches only for requests it still has */
+
+    if ((ngx_exiting || ngx_terminate) && ngx_queue_empty(&token->waiters)) {
+        return;
+    }
+
+    now = ngx_current_msec;
+    next = now;
+
+    rc = ngx_http_tsface_slot_lease(token->zone, token->slot, now,
+                                    now + token->credentials->exchange_timeout
+                                        + NGX_HTTP_TSFACE_TOKEN_GRACE,
+                                    &token->lease, &next);
+
+    if (rc == NGX_OK) {
+        token->exchange = ngx_http_tsface_exchange_start(token->credentials,
+                                             ngx_http_tsface_token_exchanged,
+                                             token);
+        if (token->exchange) {
+            return;
+        }
+
+        next = now + NGX_HTTP_TSFACE_PLAN_MAX_DELAY;
+
+        (void) ngx_http_tsface_slot_fail(token->zone, token->slot,
+                                         token->lease,
+                                         NGX_HTTP_TSFACE_EXCHANGE_NETWORK,
+                                         next);
+    }
+
+    if (rc == NGX_BUSY
+        && ngx_http_tsface_slot_reap_lease(token->zone, token->slot))
+    {
+        next = now;
+    }
+
+    left = (ngx_msec_int_t) (next - now);
+    delay = left > 0 ? (ngx_msec_t) left : 1;
+
+    if (!ngx_queue_empty(&token->waiters)) {
+        delay = ngx_min(delay, NGX_HTTP_TSFACE_TOKEN_POLL);
+
+    } else if (rc == NGX_DECLINED && token->info.valid) {
+        /*
+         * The worker that fetched this token has its timer at the very time;
+         * the others come behind it, apart from each other.
+         */
+
+        delay += NGX_HTTP_TSFACE_TOKEN_BACKUP * (ngx_worker % 4)
+                 + (ngx_msec_t) ngx_random() % 500;
+    }
+
+    delay = ngx_min(delay, NGX_HTTP_TSFACE_TOKEN_TOUCH);
+
+    ngx_add_timer(&token->timer, delay);
+}
+
+
+static void
+ngx_http_tsface_token_timer(ngx_event_t *ev)
+{
+    ngx_http_tsface_token_t *token = ev->data;
+
+    if (token->info.version != ngx_http_tsface_slot_version(token->slot)) {
+        ngx_http_tsface_token_sync(token);
+        ngx_http_tsface_token_release(token);
+    }
+
+    ngx_http_tsface_token_poke(token);
+}
+
+
+static void
+ngx_http_tsface_token_exchanged(void *data,
+    const ngx_http_tsface_exchange_result_t *result)
+{
+    ngx_http_tsface_token_t *token = data;
+
+    token->exchange = NULL;
+
+    if (result->result == NGX_HTTP_TSFACE_EXCHANGE_OK) {
+        ngx_http_tsface_token_store(token, result);
+
+    } else {
+        ngx_http_tsface_token_failed(token, result);
+    }
+
+    ngx_http_tsface_token_sync(token);
+    ngx_http_tsface_token_release(token);
+    ngx_http_tsface_token_poke(token);
+
+    ngx_http_tsface_wake_all(ngx_cycle->log);
+}
+
+
+static void
+ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
+    const ngx_http_tsface_exchange_result_t *result)
+{
+    ngx_int_t                rc;
+    ngx_msec_t               now;
+    ngx_http_tsface_plan_t   plan;
+
+    now = ngx_current_msec;
+
+    /* the life time counts from when the token was asked for */
+
+    ngx_http_tsface_plan_token(&plan, now - result->took, result->ttl,
+                               token->credentials->min_interval,
+                               (uint32_t) ngx_random());
+
+    rc = ngx_http_tsface_slot_store(token->zone, token->slot, token->lease,
+                                    &result->token, now, &plan,
+                                    now + token->credentials->min_interval);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "tsface_zone \"%V\" is full: the token of credentials "
+                      "\"%V\" can't be kept, make the zone larger",
+                      &token->zone->shm.name, &token->credentials->name);
+        return;
+    }
+
+    if (token->info.fails || token->info.generation == 0) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "tsface has a token for credentials \"%V\", after %ui "
+                      "failed exchanges",
+                      &token->credentials->name, token->info.fails);
+    }
+}
+
+
+static void
+ngx_http_tsface_token_failed(ngx_http_tsface_token_t *token,
+    const ngx_http_tsface_exchange_result_t *result)
+{
+    ngx_msec_t  delay;
+    ngx_uint_t  level;
+
+    delay = ngx_http_tsface_plan_delay(result->result, token->info.fails + 1,
+                                       result->retry_after,
+                                       (uint32_t) ngx_random());
+
+    (void) ngx_http_tsface_slot_fail(token->zone, token->slot, token->lease,
+                                     result->result, ngx_current_msec + delay);
+
+    /* once per change of state; the rest is in the status */
+
+    level = (token->info.fails == 0 || token->info.failure != result->result)
+            ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, ngx_cycle->log, 0,
+                  "tsface exchange for credentials \"%V\" failed: %s, "
+                  "status %ui, next in %M ms",
+                  &token->credentials->name, result->error, result->status,
+                  delay);
+}
+
+
+/* Some worker changed some slot. */
+static void
+ngx_http_tsface_token_woken(void)
+{
+    ngx_uint_t                i;
+    ngx_http_tsface_token_t  *token;
+
+    for (i = 0; i < ngx_http_tsface_ntokens; i++) {
+        token = &ngx_http_tsface_tokens[i];
+
+        if (token->slot == NULL
+            || token->info.version == ngx_http_tsface_slot_version(token->slot))
+        {
+            continue;
+        }
+
+        ngx_http_tsface_token_sync(token);
+        ngx_http_tsface_token_release(token);
+        ngx_http_tsface_token_poke(token);
+    }
+}
+
+
+/*
+ * If waiting has come to an end, for better or worse, lets the waiters look
+ * again, a batch in each turn of the event loop.
+ */
+static void
+ngx_http_tsface_token_release(ngx_http_tsface_token_t *token)
+{
+    ngx_msec_t  retry;
+
+    if (ngx_queue_empty(&token->waiters)
+        || (!ngx_http_tsface_token_usable(token)
+            && !ngx_http_tsface_token_hopeless(token, &retry)))
+    {
+        return;
+    }
+
+    ngx_queue_add(&token->ready, &token->waiters);
+    ngx_queue_init(&token->waiters);
+
+    ngx_post_event(&token->resume, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_http_tsface_token_resume(ngx_event_t *ev)
+{
+    ngx_http_tsface_token_t *token = ev->data;
+
+    ngx_uint_t                       n;
+    ngx_queue_t                     *q;
+    ngx_http_tsface_token_waiter_t  *waiter;
+
+    for (n = 0; n < NGX_HTTP_TSFACE_TOKEN_BATCH; n++) {
+
+        if (ngx_queue_empty(&token->ready)) {
+            return;
+        }
+
+        q = ngx_queue_head(&token->ready);
+        ngx_queue_remove(q);
+
+        waiter = ngx_queue_data(q, ngx_http_tsface_token_waiter_t, queue);
+        waiter->handler(waiter->data);
+    }
+
+    if (!ngx_queue_empty(&token->ready)) {
+        ngx_post_event(&token->resume, &ngx_posted_next_events);
+    }
+}

@@ -1,0 +1,104 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * The audit trail as the event loop sees it: entries go in, a handler is told
+ * when they are on disk.  Writing happens in nginx's thread pool, a batch at
+ * a time (trail_file.h); the event loop never waits for a disk.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_TRAIL_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_TRAIL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_thread_pool.h>
+
+#include "ngx_http_tsface_record.h"
+#include "ngx_http_tsface_secret.h"
+
+
+#define NGX_HTTP_TSFACE_DURABILITY_FDATASYNC  0
+#define NGX_HTTP_TSFACE_DURABILITY_WRITE      1
+
+#define NGX_HTTP_TSFACE_ON_FAILURE_REFUSE     0
+#define NGX_HTTP_TSFACE_ON_FAILURE_FORWARD    1
+
+#define NGX_HTTP_TSFACE_USER_ID_HMAC          0
+#define NGX_HTTP_TSFACE_USER_ID_PLAIN         1
+
+
+typedef struct ngx_http_tsface_writer_s  ngx_http_tsface_writer_t;
+typedef struct ngx_http_tsface_entry_s   ngx_http_tsface_entry_t;
+
+
+/* A tsface_audit_trail block. */
+typedef struct {
+    ngx_str_t                   name;
+    ngx_str_t                   path;           /* full, NUL-terminated */
+    ngx_http_tsface_secret_t   *key;
+    ngx_uint_t                  durability;
+    ngx_uint_t                  on_failure;
+    ngx_uint_t                  user_id;
+    ngx_msec_t                  timeout;
+    ngx_thread_pool_t          *thread_pool;
+
+    /* the process's own */
+    ngx_http_tsface_writer_t   *writer;
+} ngx_http_tsface_trail_t;
+
+
+/*
+ * Called on the event loop, once, when the entry is durable (NGX_OK) or can't
+ * be made so (NGX_ERROR); the entry is gone after it.  It may finalize
+ * requests and submit new entries.
+ */
+typedef void (*ngx_http_tsface_entry_pt)(void *data, ngx_int_t rc);
+
+
+/* The setter of "tsface_audit_trail NAME { ... }": appends to main conf. */
+char *ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+ngx_http_tsface_trail_t *ngx_http_tsface_trail_find(const ngx_array_t *trails,
+    const ngx_str_t *name);
+
+/* Life cycle: init_module (master), init_process, exit_process. */
+ngx_int_t ngx_http_tsface_trail_init(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail);
+ngx_int_t ngx_http_tsface_trail_start(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail);
+void ngx_http_tsface_trail_stop(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail);
+
+/*
+ * Queues a record (trail, host and pid are filled in here).  Entries of one
+ * worker are written in the order they are submitted.  handler may be NULL:
+ * nobody waits.  Never calls handler itself.  Returns NULL if the entry can't
+ * be taken (no memory, the queue is full): the same as a failure.
+ */
+ngx_http_tsface_entry_t *ngx_http_tsface_trail_submit(
+    ngx_http_tsface_trail_t *trail, ngx_http_tsface_record_t *record,
+    ngx_http_tsface_entry_pt handler, void *data);
+
+/* Whoever waited is gone: the entry is still written, no handler is called. */
+void ngx_http_tsface_trail_detach(ngx_http_tsface_entry_t *entry);
+
+
+/* For the status page: this worker's figures. */
+typedef struct {
+    ngx_uint_t                  records;
+    ngx_uint_t                  batches;
+    ngx_uint_t                  failures;
+    ngx_uint_t                  queued;
+    ngx_err_t                   last_errno;     /* 0: the trail is well */
+} ngx_http_tsface_trail_stat_t;
+
+void ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
+    ngx_http_tsface_trail_stat_t *stat);
+
+
+#endif /* _NGX_HTTP_TSFACE_TRAIL_H_INCLUDED_ */

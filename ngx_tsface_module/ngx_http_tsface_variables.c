@@ -1,0 +1,170 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_transaction.h"
+#include "ngx_http_tsface_variables.h"
+
+
+typedef enum {
+    NGX_HTTP_TSFACE_VAR_CALLER = 0,
+    NGX_HTTP_TSFACE_VAR_OPERATION,
+    NGX_HTTP_TSFACE_VAR_CREDENTIALS,
+    NGX_HTTP_TSFACE_VAR_REQUEST_ID,
+    NGX_HTTP_TSFACE_VAR_RESULT,
+    NGX_HTTP_TSFACE_VAR_ATTEMPTS,
+    NGX_HTTP_TSFACE_VAR_TOKEN_AGE
+} ngx_http_tsface_variable_e;
+
+
+static ngx_int_t ngx_http_tsface_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_tsface_variable_number(ngx_http_request_t *r,
+    ngx_str_t *value, ngx_uint_t n);
+
+
+static ngx_http_variable_t  ngx_http_tsface_vars[] = {
+
+    { ngx_string("tsface_caller"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_CALLER, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_operation"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_OPERATION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_credentials"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_CREDENTIALS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_request_id"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_REQUEST_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_result"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_RESULT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_attempts"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_ATTEMPTS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_token_age"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_TOKEN_AGE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_http_tsface_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_tsface_vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+/* What is not known (yet) is not found: "-" in an access log. */
+static ngx_int_t
+ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t               value;
+    ngx_http_tsface_ctx_t  *ctx;
+
+    v->not_found = 1;
+
+    ctx = ngx_http_tsface_transaction(r);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_str_null(&value);
+
+    switch (data) {
+
+    case NGX_HTTP_TSFACE_VAR_CALLER:
+        value = ctx->caller;
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_OPERATION:
+        if (ctx->operation) {
+            value = ctx->operation->name;
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_CREDENTIALS:
+        if (ctx->credentials) {
+            value = ctx->credentials->name;
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_REQUEST_ID:
+        value = ctx->request_id;
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_RESULT:
+        if (ctx->result) {
+            value.data = (u_char *) ctx->result;
+            value.len = ngx_strlen(ctx->result);
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_ATTEMPTS:
+        if (ngx_http_tsface_variable_number(r, &value, ctx->attempts)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+        break;
+
+    default: /* NGX_HTTP_TSFACE_VAR_TOKEN_AGE */
+        if (ctx->generation
+            && ngx_http_tsface_variable_number(r, &value,
+                                               ctx->token_age / 1000)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+        break;
+    }
+
+    if (value.len == 0) {
+        return NGX_OK;
+    }
+
+    v->data = value.data;
+    v->len = value.len;
+    v->valid = 1;
+    v->not_found = 0;
+    v->no_cacheable = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_variable_number(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_uint_t n)
+{
+    value->data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_sprintf(value->data, "%ui", n) - value->data;
+
+    return NGX_OK;
+}

@@ -1,0 +1,645 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <sys/mman.h>
+
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_zone.h"
+
+
+#define NGX_HTTP_TSFACE_ZONE_MAGIC     0x74736661
+#define NGX_HTTP_TSFACE_ZONE_VERSION   1
+
+/* A slot that no worker has touched for this long belongs to nobody. */
+#define NGX_HTTP_TSFACE_SLOT_IDLE      600000
+
+
+struct ngx_http_tsface_slot_s {
+    ngx_queue_t                  queue;
+    u_char                       fingerprint[NGX_HTTP_TSFACE_FINGERPRINT_LEN];
+    ngx_atomic_t                 version;
+    ngx_msec_t                   touched;
+
+    ngx_uint_t                   generation;
+    ngx_uint_t                   valid;
+    ngx_msec_t                   obtained;
+    ngx_msec_t                   expires;
+    ngx_msec_t                   refresh;
+    u_char                      *token;
+    size_t                       len;
+
+    ngx_pid_t                    lease_pid;     /* 0: free */
+    ngx_msec_t                   lease_until;
+    ngx_uint_t                   lease;
+
+    ngx_http_tsface_exchange_e   failure;
+    ngx_uint_t                   fails;
+    ngx_msec_t                   not_before;
+    ngx_uint_t                   timed;         /* not_before counts */
+
+    ngx_uint_t                   exchanges[NGX_HTTP_TSFACE_EXCHANGE_NCLASSES];
+};
+
+
+/* The root of the zone. */
+typedef struct {
+    ngx_uint_t                   magic;
+    ngx_uint_t                   version;
+    size_t                       slot_size;
+    ngx_queue_t                  slots;
+    ngx_atomic_t                 counters[NGX_HTTP_TSFACE_NCOUNTERS];
+} ngx_http_tsface_zone_sh_t;
+
+
+/* Cycle memory; only the pointers lead into the zone. */
+struct ngx_http_tsface_zone_s {
+    ngx_http_tsface_zone_sh_t   *sh;
+    ngx_slab_pool_t             *shpool;
+};
+
+
+static ngx_int_t ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_http_tsface_slot_t *ngx_http_tsface_zone_find(
+    ngx_http_tsface_zone_t *zone, const u_char *fingerprint);
+static void ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone);
+static void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
+    ngx_http_tsface_slot_t *slot);
+static ngx_uint_t ngx_http_tsface_later(ngx_msec_t a, ngx_msec_t b);
+
+
+char *
+ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_tsface_main_conf_t *tmcf = conf;
+
+    u_char                  *p;
+    ssize_t                  size;
+    ngx_str_t               *value, name, s;
+    ngx_http_tsface_zone_t  *zone;
+
+    if (tmcf->zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strncmp(value[1].data, "zone=", 5) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", "
+                           "\"tsface_zone zone=NAME:SIZE\" is expected",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = value[1].data + 5;
+    p = (u_char *) ngx_strchr(name.data, ':');
+
+    if (p == NULL || p == name.data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\", NAME:SIZE is expected",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    name.len = p - name.data;
+
+    s.data = p + 1;
+    s.len = value[1].data + value[1].len - s.data;
+
+    size = ngx_parse_size(&s);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < (ssize_t) ngx_http_tsface_zone_min_size(0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is too small, at least %uzk "
+                           "are needed", &name,
+                           ngx_http_tsface_zone_min_size(0) / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_zone_t));
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    tmcf->zone = ngx_shared_memory_add(cf, &name, size,
+                                       &ngx_http_tsface_module);
+    if (tmcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (tmcf->zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is already used by another directive",
+                           &name);
+        return NGX_CONF_ERROR;
+    }
+
+    tmcf->zone->init = ngx_http_tsface_zone_init;
+    tmcf->zone->data = zone;
+
+    return NGX_CONF_OK;
+}
+
+
+size_t
+ngx_http_tsface_zone_min_size(ngx_uint_t n)
+{
+    /* a slot, and a token of usual size with its successor beside it */
+
+    return 8 * ngx_pagesize + n * (sizeof(ngx_http_tsface_slot_t) + 2 * 2048);
+}
+
+
+/*
+ * Runs in the master before a reload is committed: it may only add.  A reload
+ * that fails after it must find the running workers' state untouched.
+ */
+static ngx_int_t
+ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_http_tsface_zone_t  *ozone = data;
+
+    size_t                      len;
+    ngx_http_tsface_zone_t     *zone;
+    ngx_http_tsface_zone_sh_t  *sh;
+
+    zone = shm_zone->data;
+
+    if (ozone) {
+        zone->sh = ozone->sh;
+        zone->shpool = ozone->shpool;
+
+    } else {
+        zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+        if (shm_zone->shm.exists) {
+            zone->sh = zone->shpool->data;
+        }
+    }
+
+    if (zone->sh) {
+        sh = zone->sh;
+
+        if (sh->magic != NGX_HTTP_TSFACE_ZONE_MAGIC
+            || sh->version != NGX_HTTP_TSFACE_ZONE_VERSION
+            || sh->slot_size != sizeof(ngx_http_tsface_slot_t))
+        {
+            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                          "tsface_zone \"%V\" was laid out by another version "
+                          "of this module: restart nginx or rename the zone",
+                          &shm_zone->shm.name);
+            return NGX_ERROR;
+        }
+
+        return NGX_OK;
+    }
+
+    /* tokens have no place in a core dump */
+
+#ifdef MADV_DONTDUMP
+    if (madvise(shm_zone->shm.addr, shm_zone->shm.size, MADV_DONTDUMP) == -1) {
+        ngx_log_error(NGX_LOG_WARN, shm_zone->shm.log, ngx_errno,
+                      "madvise(MADV_DONTDUMP) of tsface_zone \"%V\" failed",
+                      &shm_zone->shm.name);
+    }
+#endif
+
+    sh = ngx_slab_calloc(zone->shpool, sizeof(ngx_http_tsface_zone_sh_t));
+    if (sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = sizeof(" in tsface_zone \"\"") + shm_zone->shm.name.len;
+
+    zone->shpool->log_ctx = ngx_slab_alloc(zone->shpool, len);
+    if (zone->shpool->log_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(zone->shpool->log_ctx, " in tsface_zone \"%V\"%Z",
+                &shm_zone->shm.name);
+
+    /* a full zone is reported by name, once, by who needed the memory */
+
+    zone->shpool->log_nomem = 0;
+
+    ngx_queue_init(&sh->slots);
+
+    sh->slot_size = sizeof(ngx_http_tsface_slot_t);
+    sh->version = NGX_HTTP_TSFACE_ZONE_VERSION;
+    sh->magic = NGX_HTTP_TSFACE_ZONE_MAGIC;
+
+    zone->sh = sh;
+    zone->shpool->data = sh;
+
+    return NGX_OK;
+}
+
+
+ngx_http_tsface_slot_t *
+ngx_http_tsface_zone_slot(ngx_shm_zone_t *shm_zone, const u_char *fingerprint)
+{
+    ngx_http_tsface_zone_t  *zone;
+    ngx_http_tsface_slot_t  *slot;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    slot = ngx_http_tsface_zone_find(zone, fingerprint);
+
+    if (slot == NULL) {
+        slot = ngx_slab_calloc_locked(zone->shpool,
+                                      sizeof(ngx_http_tsface_slot_t));
+
+        if (slot == NULL) {
+            ngx_http_tsface_zone_expire(zone);
+
+            slot = ngx_slab_calloc_locked(zone->shpool,
+                                          sizeof(ngx_http_tsface_slot_t));
+        }
+
+        if (slot) {
+            ngx_memcpy(slot->fingerprint, fingerprint,
+                       NGX_HTTP_TSFACE_FINGERPRINT_LEN);
+            slot->version = 1;
+            ngx_queue_insert_tail(&zone->sh->slots, &slot->queue);
+        }
+    }
+
+    if (slot) {
+        slot->touched = ngx_current_msec;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return slot;
+}
+
+
+static ngx_http_tsface_slot_t *
+ngx_http_tsface_zone_find(ngx_http_tsface_zone_t *zone,
+    const u_char *fingerprint)
+{
+    ngx_queue_t             *q;
+    ngx_http_tsface_slot_t  *slot;
+
+    for (q = ngx_queue_head(&zone->sh->slots);
+         q != ngx_queue_sentinel(&zone->sh->slots);
+         q = ngx_queue_next(q))
+    {
+        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
+
+        if (ngx_memcmp(slot->fingerprint, fingerprint,
+                       NGX_HTTP_TSFACE_FINGERPRINT_LEN)
+            == 0)
+        {
+            return slot;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone)
+{
+    ngx_msec_t               now;
+    ngx_queue_t             *q, *next;
+    ngx_http_tsface_slot_t  *slot;
+
+    now = ngx_current_msec;
+
+    for (q = ngx_queue_head(&zone->sh->slots);
+         q != ngx_queue_sentinel(&zone->sh->slots);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
+
+        if (ngx_http_tsface_later(now,
+                                  slot->touched + NGX_HTTP_TSFACE_SLOT_IDLE))
+        {
+            ngx_queue_remove(q);
+            ngx_http_tsface_slot_drop(zone, slot);
+            ngx_slab_free_locked(zone->shpool, slot);
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_tsface_slot_version(const ngx_http_tsface_slot_t *slot)
+{
+    return slot->version;
+}
+
+
+void
+ngx_http_tsface_slot_read(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_http_tsface_slot_info_t *info,
+    u_char *token)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    slot->touched = ngx_current_msec;
+
+    info->version = slot->version;
+    info->generation = slot->generation;
+    info->valid = slot->valid;
+    info->obtained = slot->obtained;
+    info->expires = slot->expires;
+    info->refresh = slot->refresh;
+    info->failure = slot->failure;
+    info->fails = slot->fails;
+    info->not_before = slot->not_before;
+    info->leased = (slot->lease_pid != 0);
+
+    ngx_memcpy(info->exchanges, slot->exchanges, sizeof(info->exchanges));
+
+    info->len = slot->valid ? slot->len : 0;
+
+    if (token && info->len) {
+        ngx_memcpy(token, slot->token, info->len);
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+}
+
+
+ngx_int_t
+ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_msec_t now, ngx_msec_t until,
+    ngx_uint_t *lease, ngx_msec_t *next)
+{
+    ngx_int_t                rc;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    slot->touched = now;
+
+    if (slot->lease_pid && ngx_http_tsface_later(slot->lease_until, now)) {
+        *next = slot->lease_until;
+        rc = NGX_BUSY;
+
+    } else if (slot->timed && ngx_http_tsface_later(slot->not_before, now)) {
+        *next = slot->not_before;
+
+        if (slot->valid && ngx_http_tsface_later(slot->refresh, *next)) {
+            *next = slot->refresh;
+        }
+
+        rc = NGX_DECLINED;
+
+    } else if (slot->valid && ngx_http_tsface_later(slot->refresh, now)) {
+        *next = slot->refresh;
+        rc = NGX_DECLINED;
+
+    } else {
+        slot->lease++;
+        slot->lease_until = until;
+        slot->lease_pid = ngx_pid;
+
+        *lease = slot->lease;
+        rc = NGX_OK;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease, const ngx_str_t *token,
+    ngx_msec_t now, const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before)
+{
+    u_char                  *p;
+    ngx_int_t                rc;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (slot->lease != lease || slot->lease_pid != ngx_pid) {
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+        return NGX_DECLINED;
+    }
+
+    p = ngx_slab_alloc_locked(zone->shpool, token->len);
+
+    if (p == NULL) {
+        ngx_http_tsface_zone_expire(zone);
+        p = ngx_slab_alloc_locked(zone->shpool, token->len);
+    }
+
+    if (p) {
+        ngx_memcpy(p, token->data, token->len);
+
+        /*
+         * valid last: a worker killed half-way leaves a slot without a token,
+         * never one with half a token
+         */
+
+        ngx_http_tsface_slot_drop(zone, slot);
+
+        slot->token = p;
+        slot->len = token->len;
+        slot->obtained = now;
+        slot->expires = plan->expires;
+        slot->refresh = plan->refresh;
+        slot->failure = NGX_HTTP_TSFACE_EXCHANGE_OK;
+        slot->fails = 0;
+        slot->not_before = not_before;
+        slot->timed = 1;
+        slot->generation++;
+        slot->exchanges[NGX_HTTP_TSFACE_EXCHANGE_OK]++;
+        ngx_memory_barrier();
+        slot->valid = 1;
+
+        rc = NGX_OK;
+
+    } else {
+        slot->failure = NGX_HTTP_TSFACE_EXCHANGE_MALFORMED;
+        slot->fails++;
+        slot->not_before = not_before;
+        slot->timed = 1;
+
+        rc = NGX_ERROR;
+    }
+
+    slot->lease_pid = 0;
+    slot->version++;
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_tsface_slot_fail(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
+    ngx_http_tsface_exchange_e failure, ngx_msec_t not_before)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (slot->lease != lease || slot->lease_pid != ngx_pid) {
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+        return NGX_DECLINED;
+    }
+
+    slot->failure = failure;
+    slot->fails++;
+    slot->not_before = not_before;
+    slot->timed = 1;
+    slot->exchanges[failure]++;
+    slot->lease_pid = 0;
+    slot->version++;
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_tsface_slot_reject(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t generation)
+{
+    ngx_uint_t               dropped;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    dropped = (slot->valid && slot->generation == generation);
+
+    if (dropped) {
+        ngx_http_tsface_slot_drop(zone, slot);
+        slot->version++;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return dropped;
+}
+
+
+ngx_uint_t
+ngx_http_tsface_slot_reap_lease(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot)
+{
+    ngx_pid_t                pid;
+    ngx_uint_t               reaped;
+    ngx_http_tsface_zone_t  *zone;
+
+    pid = slot->lease_pid;
+
+    if (pid == 0 || pid == ngx_pid
+        || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH)
+    {
+        return 0;
+    }
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    reaped = (slot->lease_pid == pid);
+
+    if (reaped) {
+        slot->lease_pid = 0;
+        slot->version++;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return reaped;
+}
+
+
+/* Under the lock.  Tokens are wiped where they lay. */
+static void
+ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
+    ngx_http_tsface_slot_t *slot)
+{
+    u_char  *token;
+
+    slot->valid = 0;
+
+    token = slot->token;
+    slot->token = NULL;
+
+    if (token) {
+        ngx_explicit_memzero(token, slot->len);
+        ngx_slab_free_locked(zone->shpool, token);
+    }
+
+    slot->len = 0;
+}
+
+
+/* Whether a is later than b; ngx_msec_t wraps on 32-bit systems. */
+static ngx_uint_t
+ngx_http_tsface_later(ngx_msec_t a, ngx_msec_t b)
+{
+    return (ngx_msec_int_t) (a - b) > 0;
+}
+
+
+void
+ngx_http_tsface_zone_count(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_counter_e counter)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    if (shm_zone == NULL) {
+        return;
+    }
+
+    zone = shm_zone->data;
+
+    (void) ngx_atomic_fetch_add(&zone->sh->counters[counter], 1);
+}
+
+
+ngx_uint_t
+ngx_http_tsface_zone_counter(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_counter_e counter)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    return zone->sh->counters[counter];
+}

@@ -1,0 +1,131 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * tsface_zone: what the workers of one host share: tokens and counters.  It
+ * outlives reloads.  No other file touches its memory.
+ *
+ * Every function locks the slab pool's mutex for microseconds and makes no
+ * system call under it; that mutex is the only lock, because it is the only
+ * one that nginx's master opens again when a worker dies holding it.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_ZONE_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_tsface_credentials.h"
+#include "ngx_http_tsface_plan.h"
+
+
+#define NGX_HTTP_TSFACE_MAX_TOKEN   8192
+
+
+typedef struct ngx_http_tsface_zone_s  ngx_http_tsface_zone_t;
+typedef struct ngx_http_tsface_slot_s  ngx_http_tsface_slot_t;
+
+
+typedef enum {
+    NGX_HTTP_TSFACE_COUNT_REQUESTS = 0,
+    NGX_HTTP_TSFACE_COUNT_SUCCESS,
+    NGX_HTTP_TSFACE_COUNT_DENIED,
+    NGX_HTTP_TSFACE_COUNT_ERROR,
+    NGX_HTTP_TSFACE_COUNT_UNKNOWN,
+    NGX_HTTP_TSFACE_COUNT_REFUSED,
+    NGX_HTTP_TSFACE_COUNT_REPLAYS,
+    NGX_HTTP_TSFACE_NCOUNTERS
+} ngx_http_tsface_counter_e;
+
+
+/* What a slot holds, copied out of the zone.  Times are ngx_current_msec. */
+typedef struct {
+    ngx_uint_t                   version;      /* changes when a slot does */
+    ngx_uint_t                   generation;   /* 0: no token so far */
+    ngx_uint_t                   valid;        /* 0: rejected or none */
+    ngx_msec_t                   obtained;
+    ngx_msec_t                   expires;
+    ngx_msec_t                   refresh;
+
+    ngx_http_tsface_exchange_e   failure;      /* of the last exchange */
+    ngx_uint_t                   fails;        /* in a row */
+    ngx_msec_t                   not_before;   /* of the next exchange */
+    ngx_uint_t                   leased;       /* an exchange is under way */
+
+    ngx_uint_t                   exchanges[NGX_HTTP_TSFACE_EXCHANGE_NCLASSES];
+
+    size_t                       len;          /* of the token */
+} ngx_http_tsface_slot_info_t;
+
+
+/* tsface_zone zone=NAME:SIZE */
+char *ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/*
+ * The least size of a zone for n credentials, in bytes: postconfiguration
+ * refuses a smaller one.
+ */
+size_t ngx_http_tsface_zone_min_size(ngx_uint_t n);
+
+/*
+ * The slot of a fingerprint, made if there is none.  NULL: no memory, even
+ * after the slots that nobody has used for ten minutes were given up.
+ */
+ngx_http_tsface_slot_t *ngx_http_tsface_zone_slot(ngx_shm_zone_t *zone,
+    const u_char *fingerprint);
+
+/* Without the lock: the number that changes with every change of the slot. */
+ngx_uint_t ngx_http_tsface_slot_version(const ngx_http_tsface_slot_t *slot);
+
+/*
+ * Copies the slot.  token, if not NULL, has room for MAX_TOKEN bytes and gets
+ * the token when there is a valid one (info->len > 0).
+ */
+void ngx_http_tsface_slot_read(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_http_tsface_slot_info_t *info,
+    u_char *token);
+
+/*
+ * Asks for the right to make an exchange.  NGX_OK: it is ours until `until`,
+ * *lease names it.  NGX_BUSY: another worker has it, *next is when its lease
+ * ends.  NGX_DECLINED: none is due before *next.
+ */
+ngx_int_t ngx_http_tsface_slot_lease(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_msec_t now, ngx_msec_t until,
+    ngx_uint_t *lease, ngx_msec_t *next);
+
+/*
+ * Ends a lease with a token.  A lease that was lost to another worker
+ * (it took longer than `until`) changes nothing: NGX_DECLINED.  NGX_ERROR: no
+ * memory; the lease is ended as a failure.
+ */
+ngx_int_t ngx_http_tsface_slot_store(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease, const ngx_str_t *token,
+    ngx_msec_t now, const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before);
+
+/* Ends a lease with a failure; same results. */
+ngx_int_t ngx_http_tsface_slot_fail(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
+    ngx_http_tsface_exchange_e failure, ngx_msec_t not_before);
+
+/*
+ * The endpoint rejected the token of that generation: drops it if it is still
+ * the one in the slot.  Returns 1 if this call dropped it.
+ */
+ngx_uint_t ngx_http_tsface_slot_reject(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t generation);
+
+/* Frees a lease whose holder is no more.  Returns 1 if there was one. */
+ngx_uint_t ngx_http_tsface_slot_reap_lease(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot);
+
+void ngx_http_tsface_zone_count(ngx_shm_zone_t *zone,
+    ngx_http_tsface_counter_e counter);
+ngx_uint_t ngx_http_tsface_zone_counter(ngx_shm_zone_t *zone,
+    ngx_http_tsface_counter_e counter);
+
+
+#endif /* _NGX_HTTP_TSFACE_ZONE_H_INCLUDED_ */
