@@ -10,6 +10,7 @@ use v5.36;
 
 use MIME::Base64 qw(decode_base64);
 use Mojo::Util   qw(url_unescape);
+use Time::HiRes  ();
 
 use TSFace::Sandbox::JSON qw(decode_json encode_json);
 use TSFace::Sandbox::Token;
@@ -96,7 +97,7 @@ sub set_client ($self, %new) {
         $client->{rights} = [
             $delay ? @{$client->{rights}} : (),
             {
-                from        => time + $delay,
+                from        => Time::HiRes::time() + $delay,
                 roles       => $new{roles}       // $last->{roles}       // [],
                 permissions => $new{permissions} // $last->{permissions} // [],
             }
@@ -108,7 +109,7 @@ sub set_client ($self, %new) {
 sub client ($self, $id) {
     my $client = $self->{clients}{$id} or return;
     my %public = %$client;
-    my $rights = _rights($client, time);
+    my $rights = _rights($client, Time::HiRes::time());
     $public{secrets} = @{$client->{secrets}};
     delete $public{rights};
     return {%public, map { $_ => $rights->{$_} } qw(roles permissions)};
@@ -244,7 +245,7 @@ sub _client_claims ($client) {
         roles    => $client->{admin} ? ['Admin'] : [],
     );
     return \%claims if $client->{admin};
-    my $rights = _rights($client, time);
+    my $rights = _rights($client, Time::HiRes::time());
     return {%claims, ts_roles => $rights->{roles},
         ts_permissions => $rights->{permissions}};
 }
