@@ -369,6 +369,26 @@ limits(void)
     buf[65536] = ' ';
     check(reads(bytes(buf, 65537)) == LIMIT, "64 KiB and a byte");
 
+    /* one that yajl has to decode, and to move while its buffer grows */
+
+    n = sprintf(buf, "{\"k\":\"");
+
+    for (i = 0; n < 65000; i++) {
+        n += sprintf(buf + n, "%05zu\\n", i);
+    }
+
+    n += sprintf(buf + n, "\"}");
+
+    check(reads(bytes(buf, n)) == OK, "a long escaped string");
+
+    m = ngx_http_tsface_json_find(&json, "k");
+    check(m && m->value.len == i * 6, "its length");
+
+    for (n = 0; m && n < i; n++) {
+        sprintf(buf, "%05zu\n", n);
+        check(memcmp(m->value.data + n * 6, buf, 6) == 0, "at %zu", n * 6);
+    }
+
     s = text("{\"a\":1}");
     size = NGX_HTTP_TSFACE_JSON_ARENA_SIZE(s.len);
 

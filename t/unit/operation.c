@@ -517,6 +517,7 @@ problems(void)
         { P(QUERY), "query", 400 },
         { P(UNKNOWN_PATH), "unknown_path", 404 },
         { P(METHOD), "method", 405 },
+        { P(BAD_REQUEST), "bad_request", 400 },
         { P(LENGTH_REQUIRED), "length_required", 411 },
         { P(BODY_TOO_LARGE), "body_too_large", 413 },
         { P(NOT_JSON), "not_json", 415 },
