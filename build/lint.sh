@@ -24,7 +24,7 @@ sh build/names.sh || failed=1
 
 includes=()
 for dir in core event event/modules event/quic os/unix http http/modules \
-    http/v2
+    http/v2 http/v3
 do
     if [ -d "$tree/src/$dir" ]; then
         includes+=( "-isystem" "$tree/src/$dir" )
@@ -46,11 +46,12 @@ cppcheck --quiet --error-exitcode=1 --std=c99 --inline-suppr \
     "${sources[@]}" || failed=1
 
 echo "clang-tidy"
-printf '%s\n' "${sources[@]}" \
-    | xargs -P "$(nproc)" -n 2 clang-tidy --quiet 2> "$out/clang-tidy.err" \
-        -- "${includes[@]}" -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
-        > "$out/clang-tidy.log" \
-    || failed=1
+# shellcheck disable=SC2016
+printf '%s\n' "${sources[@]}" | FLAGS="${includes[*]}" \
+    xargs -P "$(nproc)" -n 2 bash -c 'clang-tidy --quiet "$@" -- $FLAGS \
+        -std=gnu11 -DNGX_DEBUG=0 -Wall -Wextra \
+        -Wno-unused-parameter' tidy \
+    > "$out/clang-tidy.log" 2> "$out/clang-tidy.err" || failed=1
 
 grep -v '^$' "$out/clang-tidy.log"
 grep 'error:' "$out/clang-tidy.err"

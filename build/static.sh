@@ -19,7 +19,8 @@ cache=${TSFACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tsface}
 # off, and nonnull-attribute would stop at core's ngx_pstrdup() of nothing.
 
 debug="-g -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 -DNGX_DEBUG_MALLOC=1
-    -DNGX_HAVE_NONALIGNED=0 -Wall -Wextra -Werror"
+    -DNGX_HAVE_NONALIGNED=0 -Wall -Wextra -Werror
+    -Wno-unused-parameter"
 
 case $flavour in
 

@@ -6,7 +6,7 @@
 #
 #     /* link: record.c json.c */
 #
-# and prints TAP.  With TSFACE_SANITIZE=1 the address and undefined behaviour
+# and prints TAP; yajl and libcrypto are always there.  With TSFACE_SANITIZE=1 the address and undefined behaviour
 # sanitizers watch.  TSFACE_TREE is a configured nginx tree, for the headers.
 
 use strict;
@@ -34,7 +34,7 @@ my @flags = (
     "-I$root/ngx_tsface_module", "-I$root/t/unit",
     map({ ('-isystem', "$tree/$_") } grep { -d "$tree/$_" } qw(
         src/core src/event src/event/modules src/event/quic src/os/unix objs
-        src/http src/http/modules src/http/v2)),
+        src/http src/http/modules src/http/v2 src/http/v3)),
 );
 
 push @flags, '-fsanitize=address,undefined', '-fno-omit-frame-pointer',
@@ -54,7 +54,7 @@ sub unit {
     my @objects = map {
         (my $file = $_) =~ s/^(?:ngx_http_tsface_)?/ngx_http_tsface_/;
         "$root/ngx_tsface_module/$file"
-    } @link;
+    } grep { !/^-/ } @link;
 
     my $program = "$dir/$name";
     my @gcov = $ENV{TSFACE_COVERAGE} ? '--coverage' : ();
