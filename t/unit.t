@@ -6,8 +6,9 @@
 #
 #     /* link: record.c json.c */
 #
-# and prints TAP; yajl and libcrypto are always there.  With TSFACE_SANITIZE=1 the address and undefined behaviour
-# sanitizers watch.  TSFACE_TREE is a configured nginx tree, for the headers.
+# and prints TAP; yajl and libcrypto are always there.  With TSFACE_SANITIZE=1
+# the address and undefined behaviour sanitizers watch.  TSFACE_TREE is a
+# configured nginx tree, for the headers.
 
 use strict;
 use warnings;
