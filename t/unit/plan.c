@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_tsface_module authors
  */
 
-/* link: ngx_http_tsface_plan.c ngx_http_tsface_json.c -lyajl */
+/* link: ngx_http_tsface_plan.c ngx_http_tsface_json.c */
 
 
 #include "tap.h"

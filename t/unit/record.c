@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_tsface_module authors
  */
 
-/* link: ngx_http_tsface_record.c ngx_http_tsface_json.c -lyajl -lcrypto */
+/* link: ngx_http_tsface_record.c ngx_http_tsface_json.c */
 
 
 #include "tap.h"
