@@ -7,6 +7,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <dirent.h>
+
 #include <openssl/crypto.h>
 
 #include "ngx_http_tsface_trail_file.h"
@@ -39,6 +41,7 @@
 /* A name, and the descriptor that follows it. */
 typedef struct {
     int                fd;
+    int                previous;    /* what it was before the name moved */
     int                flags;
     int                inherited;
     ngx_uint_t         nameless;    /* may go on after its name is gone */
@@ -78,10 +81,11 @@ static int ngx_http_tsface_trail_file_reopen(ngx_http_tsface_node_t *node);
 static ngx_int_t ngx_http_tsface_trail_file_follow(
     ngx_http_tsface_node_t *node, struct stat *sb,
     ngx_http_tsface_trail_result_t *result);
-static ngx_int_t ngx_http_tsface_trail_file_lock(ngx_http_tsface_node_t *node,
+static ngx_int_t ngx_http_tsface_trail_file_lock(int fd, const char *suffix,
     ngx_msec_t wait, ngx_http_tsface_trail_result_t *result);
 static void ngx_http_tsface_trail_file_unlock(ngx_http_tsface_node_t *node);
 static void ngx_http_tsface_trail_file_close(ngx_http_tsface_node_t *node);
+static void ngx_http_tsface_trail_file_forget(ngx_http_tsface_node_t *node);
 static ngx_int_t ngx_http_tsface_trail_file_chain(int fd,
     ngx_http_tsface_chain_t *chain);
 static void ngx_http_tsface_trail_file_set_chain(int fd,
@@ -91,11 +95,16 @@ static uint64_t ngx_http_tsface_trail_file_number(const u_char *p,
 static ngx_int_t ngx_http_tsface_trail_file_end(
     ngx_http_tsface_trail_file_t *file, struct stat *sb,
     ngx_http_tsface_chain_t *end, ngx_http_tsface_trail_result_t *result);
+static void ngx_http_tsface_trail_file_predecessor(
+    ngx_http_tsface_trail_file_t *file, ngx_http_tsface_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
+static int ngx_http_tsface_trail_file_find(ngx_http_tsface_trail_file_t *file,
+    uint64_t ino, struct stat *sb);
 static ngx_int_t ngx_http_tsface_trail_file_tail(
-    ngx_http_tsface_trail_file_t *file, uint64_t *size,
+    ngx_http_tsface_trail_file_t *file, int fd, uint64_t *size,
     ngx_http_tsface_chain_t *tail, ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_file_cut(
-    ngx_http_tsface_trail_file_t *file, uint64_t size, uint64_t end,
+    ngx_http_tsface_trail_file_t *file, int log, uint64_t size, uint64_t end,
     ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_file_room(
     ngx_http_tsface_trail_file_t *file, size_t size);
@@ -192,11 +201,13 @@ ngx_http_tsface_trail_file_new(const ngx_http_tsface_trail_file_conf_t *conf)
     }
 
     file->log.fd = -1;
+    file->log.previous = -1;
     file->log.flags = NGX_HTTP_TSFACE_TRAIL_FLAGS;
     file->log.inherited = conf->fd;
     file->log.suffix = "";
 
     file->chain.fd = -1;
+    file->chain.previous = -1;
     file->chain.flags = NGX_HTTP_TSFACE_CHAIN_FLAGS;
     file->chain.inherited = conf->chain_fd;
     file->chain.nameless = 1;
@@ -288,7 +299,9 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
 
         fd = file->chain.fd;
 
-        if (ngx_http_tsface_trail_file_lock(&file->chain, wait, result)
+        ngx_http_tsface_trail_file_forget(&file->chain);
+
+        if (ngx_http_tsface_trail_file_lock(file->chain.fd, ".chain", wait, result)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -312,7 +325,7 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
         goto failed;
     }
 
-    rc = ngx_http_tsface_trail_file_lock(&file->log, wait, result);
+    rc = ngx_http_tsface_trail_file_lock(file->log.fd, "", wait, result);
     if (rc != NGX_OK) {
         goto failed;
     }
@@ -334,6 +347,9 @@ failed:
 
     ngx_http_tsface_trail_file_unlock(&file->log);
     ngx_http_tsface_trail_file_unlock(&file->chain);
+
+    ngx_http_tsface_trail_file_forget(&file->log);
+    ngx_http_tsface_trail_file_forget(&file->chain);
 
     if (rc != NGX_OK) {
         return NGX_ERROR;
@@ -524,7 +540,11 @@ ngx_http_tsface_trail_file_follow(ngx_http_tsface_node_t *node,
                   NGX_HTTP_TSFACE_TRAIL_MODE);
 
         if (fd != -1) {
-            (void) close(node->fd);
+            if (node->previous != -1) {
+                (void) close(node->previous);
+            }
+
+            node->previous = node->fd;
             node->fd = fd;
             continue;
         }
@@ -556,7 +576,7 @@ ngx_http_tsface_trail_file_follow(ngx_http_tsface_node_t *node,
  */
 
 static ngx_int_t
-ngx_http_tsface_trail_file_lock(ngx_http_tsface_node_t *node, ngx_msec_t wait,
+ngx_http_tsface_trail_file_lock(int fd, const char *suffix, ngx_msec_t wait,
     ngx_http_tsface_trail_result_t *result)
 {
     ngx_err_t     err;
@@ -570,7 +590,7 @@ ngx_http_tsface_trail_file_lock(ngx_http_tsface_node_t *node, ngx_msec_t wait,
         fl.l_type = F_WRLCK;
         fl.l_whence = SEEK_SET;
 
-        if (fcntl(node->fd, wait ? F_OFD_SETLK : F_OFD_SETLKW, &fl) == 0) {
+        if (fcntl(fd, wait ? F_OFD_SETLK : F_OFD_SETLKW, &fl) == 0) {
             return NGX_OK;
         }
 
@@ -582,7 +602,7 @@ ngx_http_tsface_trail_file_lock(ngx_http_tsface_node_t *node, ngx_msec_t wait,
 
         if ((err != EAGAIN && err != EACCES) || waited >= wait) {
             return ngx_http_tsface_trail_file_error(result, "fcntl(LOCK)",
-                                                    node->suffix, err);
+                                                    suffix, err);
         }
 
         (void) usleep(5000);
@@ -616,6 +636,18 @@ ngx_http_tsface_trail_file_close(ngx_http_tsface_node_t *node)
     if (node->fd != -1) {
         (void) close(node->fd);
         node->fd = -1;
+    }
+
+    ngx_http_tsface_trail_file_forget(node);
+}
+
+
+static void
+ngx_http_tsface_trail_file_forget(ngx_http_tsface_node_t *node)
+{
+    if (node->previous != -1) {
+        (void) close(node->previous);
+        node->previous = -1;
     }
 }
 
@@ -743,7 +775,8 @@ ngx_http_tsface_trail_file_end(ngx_http_tsface_trail_file_t *file,
         return NGX_OK;
     }
 
-    rc = ngx_http_tsface_trail_file_tail(file, &size, &tail, result);
+    rc = ngx_http_tsface_trail_file_tail(file, file->log.fd, &size, &tail,
+                                         result);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -774,6 +807,7 @@ ngx_http_tsface_trail_file_end(ngx_http_tsface_trail_file_t *file,
             result->reason = "truncated";
 
         } else {
+            ngx_http_tsface_trail_file_predecessor(file, end, result);
             result->reason = "rotated";
         }
     }
@@ -792,6 +826,107 @@ ngx_http_tsface_trail_file_end(ngx_http_tsface_trail_file_t *file,
 
 
 /*
+ * A file that was moved away may go further than the chain, if its last
+ * writer died.  It is the one we had open, or it has another name in the
+ * directory; if it can't be found, the chain's word is all there is.
+ */
+
+static void
+ngx_http_tsface_trail_file_predecessor(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_chain_t *end, ngx_http_tsface_trail_result_t *result)
+{
+    int                              fd;
+    uint64_t                         size;
+    struct stat                      sb;
+    ngx_http_tsface_chain_t          tail;
+    ngx_http_tsface_trail_result_t   found;
+
+    fd = file->log.previous;
+    file->log.previous = -1;
+
+    if (fd != -1 && (fstat(fd, &sb) == -1 || sb.st_ino != end->ino)) {
+        (void) close(fd);
+        fd = -1;
+    }
+
+    if (fd == -1) {
+        fd = ngx_http_tsface_trail_file_find(file, end->ino, &sb);
+    }
+
+    if (fd == -1) {
+        return;
+    }
+
+    size = sb.st_size;
+
+    ngx_memzero(&found, sizeof(ngx_http_tsface_trail_result_t));
+
+    if (size != end->size
+        && ngx_http_tsface_trail_file_tail(file, fd, &size, &tail, &found)
+           == NGX_OK)
+    {
+        if (tail.seq > end->seq) {
+            end->seq = tail.seq;
+            ngx_memcpy(end->mac, tail.mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+        }
+
+        result->flags |= found.flags;
+        result->torn = found.torn;
+    }
+
+    (void) close(fd);
+}
+
+
+static int
+ngx_http_tsface_trail_file_find(ngx_http_tsface_trail_file_t *file,
+    uint64_t ino, struct stat *sb)
+{
+    int             fd;
+    DIR            *d;
+    char           *dir;
+    struct dirent  *de;
+
+    dir = ngx_http_tsface_trail_file_dir(file->log.name);
+    if (dir == NULL) {
+        return -1;
+    }
+
+    d = opendir(dir);
+    free(dir);
+
+    if (d == NULL) {
+        return -1;
+    }
+
+    fd = -1;
+
+    while ((de = readdir(d)) != NULL) {
+
+        if (de->d_ino != ino) {
+            continue;
+        }
+
+        fd = openat(dirfd(d), de->d_name, NGX_HTTP_TSFACE_TRAIL_FLAGS);
+
+        if (fd != -1
+            && (fstat(fd, sb) == -1 || !S_ISREG(sb->st_mode)
+                || sb->st_ino != ino))
+        {
+            (void) close(fd);
+            fd = -1;
+        }
+
+        break;
+    }
+
+    (void) closedir(d);
+
+    return fd;
+}
+
+
+/*
  * Reads the last whole record back and cuts off what follows it.  Returns
  * NGX_DECLINED if there is none because the file is empty, or was torn in
  * its first line.  A file of another form is left alone: NGX_ERROR.
@@ -799,7 +934,7 @@ ngx_http_tsface_trail_file_end(ngx_http_tsface_trail_file_t *file,
 
 static ngx_int_t
 ngx_http_tsface_trail_file_tail(ngx_http_tsface_trail_file_t *file,
-    uint64_t *size, ngx_http_tsface_chain_t *tail,
+    int fd, uint64_t *size, ngx_http_tsface_chain_t *tail,
     ngx_http_tsface_trail_result_t *result)
 {
     u_char     *p, *last;
@@ -827,7 +962,7 @@ ngx_http_tsface_trail_file_tail(ngx_http_tsface_trail_file_t *file,
         len = ngx_min(end, 2 * NGX_HTTP_TSFACE_RECORD_MAX);
         start = end - len;
 
-        n = ngx_http_tsface_trail_file_pread(file->log.fd, file->buf, len,
+        n = ngx_http_tsface_trail_file_pread(fd, file->buf, len,
                                              start);
         if (n != (ssize_t) len) {
             return ngx_http_tsface_trail_file_error(result, "pread()", "",
@@ -858,7 +993,7 @@ ngx_http_tsface_trail_file_tail(ngx_http_tsface_trail_file_t *file,
                 goto foreign;
             }
 
-            if (ngx_http_tsface_trail_file_cut(file, *size, 0, result)
+            if (ngx_http_tsface_trail_file_cut(file, fd, *size, 0, result)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -878,7 +1013,7 @@ ngx_http_tsface_trail_file_tail(ngx_http_tsface_trail_file_t *file,
 
     len = ngx_min(end, NGX_HTTP_TSFACE_RECORD_MAX);
 
-    n = ngx_http_tsface_trail_file_pread(file->log.fd, file->buf, len,
+    n = ngx_http_tsface_trail_file_pread(fd, file->buf, len,
                                          end - len);
     if (n != (ssize_t) len) {
         return ngx_http_tsface_trail_file_error(result, "pread()", "",
@@ -899,7 +1034,7 @@ ngx_http_tsface_trail_file_tail(ngx_http_tsface_trail_file_t *file,
     }
 
     if (end != *size) {
-        if (ngx_http_tsface_trail_file_cut(file, *size, end, result)
+        if (ngx_http_tsface_trail_file_cut(file, fd, *size, end, result)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -925,7 +1060,7 @@ foreign:
 
 static ngx_int_t
 ngx_http_tsface_trail_file_cut(ngx_http_tsface_trail_file_t *file,
-    uint64_t size, uint64_t end, ngx_http_tsface_trail_result_t *result)
+    int log, uint64_t size, uint64_t end, ngx_http_tsface_trail_result_t *result)
 {
     int         fd;
     size_t      len;
@@ -955,7 +1090,7 @@ ngx_http_tsface_trail_file_cut(ngx_http_tsface_trail_file_t *file,
         for (pos = end; pos < size; pos += len) {
             len = ngx_min(size - pos, 2 * NGX_HTTP_TSFACE_RECORD_MAX);
 
-            n = ngx_http_tsface_trail_file_pread(file->log.fd, file->buf,
+            n = ngx_http_tsface_trail_file_pread(log, file->buf,
                                                  len, pos);
 
             if (n != (ssize_t) len
@@ -977,7 +1112,7 @@ ngx_http_tsface_trail_file_cut(ngx_http_tsface_trail_file_t *file,
         (void) close(fd);
     }
 
-    if (ftruncate(file->log.fd, end) == -1) {
+    if (ftruncate(log, end) == -1) {
         return ngx_http_tsface_trail_file_error(result, "ftruncate()", "",
                                                 errno);
     }
