@@ -52,7 +52,7 @@ sub cells {
     my $user = $r->{user} || {};
     my $who = defined $user->{plain} ? $user->{plain}
         : defined $user->{hmac} ? substr($user->{hmac}, 0, 8) . '...' : '';
-    my $word = $r->{result} || $r->{reason} || '';
+    my $word = $r->{reason} || $r->{result} || '';
     my $status = defined $r->{status} ? $r->{status} : '';
 
     return (map({ defined $_ ? $_ : '' } $r->{seq},

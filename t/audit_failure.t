@@ -1,8 +1,7 @@
 #!/usr/bin/perl
 # A trail that can't be written: refuse (the default) or forward.
 #
-# The file is on a tiny file system where root can mount one (writing fails
-# with ENOSPC); else it is /dev/full.
+# The files are on a tiny file system, which fills up.
 
 use lib 't/lib';
 use TSFace::Test;
@@ -15,7 +14,9 @@ my ($code) = $t->run(10, 'mount', '-t', 'tmpfs', '-o', 'size=64k,mode=0777',
     'none', "$dir/small");
 my $mounted = $> == 0 && $code == 0;
 plan(skip_all => 'needs root and a tmpfs') if !$mounted;
-END { system 'umount', "$dir/small" if $mounted && -d "$dir/small" }
+END {
+    system "umount '$dir/small' 2>/dev/null" if $mounted && -d "$dir/small";
+}
 
 sub full {
     open my $fh, '>', "$dir/small/filler" or die "filler: $!\n";
@@ -71,6 +72,11 @@ is $t->revoke('user-1', port => $t->port(1))->status, 204, 'there is room';
 my $before = $sandbox->revokes;
 
 full();
+# What is left of a page still takes records.
+for (1 .. 30) {
+    last if $t->revoke('user-1')->status != 204;
+    $before++;
+}
 for (1 .. 3) {
     my $answer = $t->revoke('user-1');
     is $answer->status, 503, 'refuse: 503';
@@ -81,8 +87,12 @@ is scalar $sandbox->revokes, $before, 'nothing was forwarded';
 like $t->error_log, qr/No space left on device.*strict|strict.*No space left/,
     'the error log says why';
 
-is $t->revoke('user-1', port => $t->port(1))->status, 204, 'forward: 204';
-is scalar $sandbox->revokes, $before + 1, 'forwarded';
+my $forwarded = $sandbox->revokes;
+for (1 .. 30) {
+    is $t->revoke('user-1', port => $t->port(1))->status, 204, 'forward: 204';
+    last if $t->error_log =~ /lenient.*No space|No space.*lenient/;
+}
+ok $sandbox->revokes > $forwarded, 'forwarded';
 like $t->error_log, qr/lenient/, 'and the error log says so';
 
 unlink "$dir/small/filler";
@@ -93,5 +103,6 @@ my @records = $t->records(file => "$dir/small/strict.jsonl");
 ok @records >= 4, 'the trail goes on, and its chain holds';
 
 $t->stop;
+system 'umount', "$dir/small";
 
 done_testing;

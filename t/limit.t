@@ -64,7 +64,7 @@ is "@status", '204 204 204 204 429 429', 'burst of three on top of one';
 is scalar $sandbox->revokes, 4, 'the refused were not forwarded';
 
 my $answer = $t->revoke('user-1', caller => 'a');
-is $answer->status, 429, '429';
+is $answer->status, 429, 'the next is refused';
 is $answer->problem, 'limited', 'problem';
 my $retry = $answer->header('Retry-After');
 ok $retry >= 8 && $retry <= 10, "Retry-After $retry";

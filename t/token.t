@@ -110,7 +110,7 @@ is_deeply [ map { "$_->{type} $_->{attempt}" } @records ],
     [ 'intent 1', 'outcome 1', 'intent 2', 'outcome 2' ],
     'both attempts are recorded';
 is $records[-1]{result}, 'success', 'the last is the success';
-ok $records[0]{token}{generation} < $records[-1]{token}{generation},
+ok $records[1]{token}{generation} < $records[-1]{token}{generation},
     'with another generation';
 
 # --- many requests, one refused token

@@ -72,7 +72,7 @@ is logged()->{result}, 'denied', 'a 404 is denied';
 
 $t->revoke('');
 $line = logged();
-is $line->{result}, 'user_id_empty', 'a refusal\'s result is its reason';
+is $line->{result}, 'refused', 'a refusal is refused';
 is $line->{upstream_status}, '-', 'without an upstream';
 
 is http($t->port, 'GET', '/plain')->body, '[]', 'empty elsewhere';

@@ -292,13 +292,16 @@ sub status { return $_[0]{status} }
 sub body { return $_[0]{body} }
 sub error { return $_[0]{error} }
 
-# The header's first value, or in list context all of them.
-sub header {
+# A header's values, all of them or the first.
+sub all_headers {
     my ($self, $name) = @_;
     my @h = @{ $self->{headers} };
-    my @values = map { $h[2 * $_] eq lc $name ? $h[2 * $_ + 1] : () }
-        0 .. @h / 2 - 1;
-    return wantarray ? @values : $values[0];
+    return map { $h[2 * $_] eq lc $name ? $h[2 * $_ + 1] : () } 0 .. @h / 2 - 1;
+}
+
+sub header {
+    my ($self, $name) = @_;
+    return scalar +($self->all_headers($name))[0];
 }
 
 sub json {

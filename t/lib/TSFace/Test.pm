@@ -83,7 +83,7 @@ sub new {
     my $self = bless {
         dir => $dir, allowed => [], secrets => {}, ports => [], slow => $slow,
         workers => $ENV{TSFACE_TEST_WORKERS} || 2, log_level => 'info',
-        nginx => $ENV{TSFACE_NGINX} || 'nginx', seen => 0, n => 0,
+        nginx => nginx_binary(), seen => 0, n => 0,
         module => $ENV{TSFACE_MODULE}
             || "$ROOT/build-out/ngx_http_tsface_module.so",
         %o,
@@ -113,6 +113,19 @@ sub new {
     alarm $seconds * $slow;
 
     return $self;
+}
+
+
+# With its whole path, as an upgrade (USR2) looks in no PATH.
+sub nginx_binary {
+    my $name = $ENV{TSFACE_NGINX} || 'nginx';
+    return $name if $name =~ m{^/};
+    return abs_path($name) if $name =~ m{/};
+
+    for my $dir (split(/:/, $ENV{PATH} || ''), '/usr/sbin', '/usr/local/sbin') {
+        return "$dir/$name" if -x "$dir/$name";
+    }
+    die "$name not found\n";
 }
 
 
