@@ -33,6 +33,7 @@
 
 #define NGX_HTTP_TSFACE_TRAIL_GUARD         5000
 #define NGX_HTTP_TSFACE_TRAIL_STOP          2000
+#define NGX_HTTP_TSFACE_TRAIL_STRAY_MIN     1000
 
 
 struct ngx_http_tsface_entry_s {
@@ -70,6 +71,7 @@ struct ngx_http_tsface_writer_s {
     ngx_atomic_t                       written;
 
     ngx_msec_t                         since;
+    ngx_msec_t                         stray_since;
     ngx_event_t                        post;
     ngx_event_t                        guard;
     ngx_connection_t                   dumb;
@@ -85,6 +87,7 @@ struct ngx_http_tsface_writer_s {
     unsigned                           threads:1;
     unsigned                           failing:1;
     unsigned                           stray:1;
+    unsigned                           told:1;
     unsigned                           slow:1;
     unsigned                           stopped:1;
     unsigned                           orphan:1;
@@ -1188,15 +1191,31 @@ ngx_http_tsface_trail_report(ngx_http_tsface_writer_t *w)
                       &trail->name, &trail->path);
     }
 
-    if ((result->flags & NGX_HTTP_TSFACE_TRAIL_STRAY) && !w->stray) {
+    /*
+     * For a moment it is so whenever the master makes a new file and has yet
+     * to give it away.
+     */
+
+    if (!(result->flags & NGX_HTTP_TSFACE_TRAIL_STRAY)) {
+        w->stray = 0;
+        w->told = 0;
+
+    } else if (!w->stray) {
+        w->stray = 1;
+        w->stray_since = ngx_current_msec;
+
+    } else if (!w->told
+               && ngx_current_msec - w->stray_since
+                  >= NGX_HTTP_TSFACE_TRAIL_STRAY_MIN)
+    {
+        w->told = 1;
+
         ngx_log_error(NGX_LOG_CRIT, log, 0,
                       "audit trail \"%V\": \"%V\" was moved and workers can't "
                       "open or make another one: records still go to the one "
                       "that was moved; make nginx reopen its files (USR1)",
                       &trail->name, &trail->path);
     }
-
-    w->stray = (result->flags & NGX_HTTP_TSFACE_TRAIL_STRAY) ? 1 : 0;
 
     w->batches++;
 
