@@ -185,6 +185,16 @@ ngx_http_tsface_endpoint_authority(ngx_conf_t *cf, ngx_http_tsface_url_t *url,
 
     ngx_strlow(url->authority.data, text->data, text->len);
 
+    url->peer.data = ngx_pnalloc(cf->pool, text->len + sizeof(":65535"));
+    if (url->peer.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    url->peer.len = ngx_sprintf(url->peer.data,
+                                text->data[0] == '[' ? "[%V]:%ui" : "%V:%ui",
+                                &url->host, (ngx_uint_t) url->port)
+                    - url->peer.data;
+
     return NGX_OK;
 
 invalid:
@@ -285,6 +295,8 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     endpoint->ssl = ssl;
 
     if (ngx_ssl_ciphers(cf, ssl, &conf->ssl_ciphers, 0) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid ssl_ciphers \"%V\"",
+                           &conf->ssl_ciphers);
         return NGX_ERROR;
     }
 

@@ -45,6 +45,7 @@ typedef struct {
     ngx_str_t                        host;       /* no brackets */
     in_port_t                        port;
     ngx_str_t                        authority;  /* for Host */
+    ngx_str_t                        peer;       /* host:port, for records */
     ngx_str_t                        path;       /* "" or "/cis" */
     unsigned                         tls:1;
     unsigned                         loopback:1;

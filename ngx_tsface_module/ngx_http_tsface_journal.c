@@ -134,7 +134,7 @@ ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
     if (ctx->credentials) {
         record->credentials = ctx->credentials->name;
         record->region = ctx->credentials->region;
-        record->endpoint = ctx->credentials->endpoint->url.authority;
+        record->endpoint = ctx->credentials->endpoint->url.peer;
     }
 
     if (ctx->user_id.len == 0) {
