@@ -294,8 +294,12 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
 
     endpoint->ssl = ssl;
 
-    if (ngx_ssl_ciphers(cf, ssl, &conf->ssl_ciphers, 0) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid ssl_ciphers \"%V\"",
+    if (SSL_CTX_set_cipher_list(ssl->ctx, (char *) conf->ssl_ciphers.data)
+        == 0)
+    {
+        ERR_clear_error();
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "OpenSSL does not take ssl_ciphers \"%V\"",
                            &conf->ssl_ciphers);
         return NGX_ERROR;
     }
@@ -341,12 +345,10 @@ ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
         if (SSL_CTX_load_verify_locations(ctx, (char *) file->data, NULL)
             == 0)
         {
+            ERR_clear_error();
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "cannot load trusted_certificate \"%V\": a file "
                                "of PEM certificates is expected", file);
-            ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                          "SSL_CTX_load_verify_locations(\"%V\") failed",
-                          file);
             return NGX_ERROR;
         }
 
