@@ -1,3 +1,5 @@
+# shellcheck shell=bash disable=SC2034
+#
 # Sourced by demo.sh and run.sh: a sandbox and a gateway in a folder of their
 # own, on loopback, gone afterwards.
 #
@@ -93,7 +95,7 @@ gateway_start() {
         chown www-data: "$dir/trail" "$dir/tmp"
     fi
 
-    port=$(free_port ${TSFACE_PORT:-8443}) || fail "no free port"
+    port=$(free_port "${TSFACE_PORT:-8443}") || fail "no free port"
     sandbox_port=$(free_port 8490) || fail "no free port"
     sandbox_plain=$(free_port 8090) || fail "no free port"
 

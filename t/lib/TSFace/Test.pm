@@ -36,6 +36,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 use TSFace::Cert 'certs';
+use TSFace::Checks;
 use TSFace::HTTP qw(http raw_http connect_to read_answer read_request);
 use TSFace::Peers;
 use TSFace::Trail ();
@@ -614,71 +615,6 @@ sub done_testing {
     alarm 0;
     cleanup(0);
     return Test::More::done_testing();
-}
-
-
-sub final_checks {
-    my ($self) = @_;
-
-    my $allowed = sub {
-        my ($line) = @_;
-        return scalar grep { $line =~ $_ } @{ $self->{allowed} };
-    };
-
-    my @alerts = grep { !$allowed->($_) }
-        grep { /\[(?:alert|emerg)\]|http request count is zero|open socket/ }
-        split /\n/, $self->error_log;
-    report('no alerts', @alerts);
-
-    my @san = map { my $file = $_;
-        map { "$file: $_" } grep { !/^\s*$/ } split /\n/, $self->read_file($file)
-    } glob "$self->{dir}/san/*";
-    report('no sanitizer reports', @san);
-
-    my @trails = glob "$self->{dir}/trail/*.jsonl";
-    for my $file (@trails) {
-        next if $self->{trail_checked}{$file}++;
-        next if $file ne "$self->{dir}/trail/trail.jsonl";
-        my ($records, $wrong) = TSFace::Trail::read_trail($file,
-            $self->read_file('secrets/audit.key'));
-        $self->problem("trail: $_") for grep { !$allowed->($_) } @$wrong;
-    }
-
-    $self->hide($self->{sandbox}->secrets) if $self->{sandbox};
-
-    my %text = map { $_ => $self->read_file($_) }
-        glob("$self->{dir}/logs/*"), @trails;
-    my $n = 0;
-    for my $answer (@{ $self->{answers} || [] }) {
-        $text{'answer ' . ++$n} = join ' ', @{ $answer->{headers} },
-            $answer->{body};
-    }
-    my @leaks;
-    for my $where (sort keys %text) {
-        push @leaks, "a JWT is in $where"
-            if $text{$where} =~ /eyJ[\w-]{10,}\.eyJ[\w-]{10,}/;
-        push @leaks, map { "a secret is in $where: " . substr($_, 0, 6) . '...' }
-            grep { index($text{$where}, $_) >= 0 } keys %{ $self->{secrets} };
-    }
-    report('no secrets in logs, answers and records',
-        grep { !$allowed->($_) } @leaks);
-
-    my %once;
-    report('no complaints', grep { !$allowed->($_) && !$once{$_}++ }
-        @{ $self->{problems} || [] });
-
-    return;
-}
-
-
-sub report {
-    my ($name, @lines) = @_;
-
-    my $ok = Test::More::is(scalar @lines, 0, $name);
-    splice @lines, 20 if @lines > 20;
-    Test::More::diag($_) for @lines;
-
-    return $ok;
 }
 
 
