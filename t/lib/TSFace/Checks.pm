@@ -32,11 +32,10 @@ sub final_checks {
     } glob "$self->{dir}/san/*";
     report('no sanitizer reports', @san);
 
-    my @trails = glob "$self->{dir}/trail/*.jsonl";
-    for my $file (@trails) {
-        next if $self->{trail_checked}{$file}++;
-        next if $file ne "$self->{dir}/trail/trail.jsonl";
-        my ($records, $wrong) = TSFace::Trail::read_trail($file,
+    # Other trails, whose keys only their test knows, are read by records().
+    my $trail = "$self->{dir}/trail/trail.jsonl";
+    if (-e $trail) {
+        my (undef, $wrong) = TSFace::Trail::read_trail($trail,
             $self->read_file('secrets/audit.key'));
         $self->problem("trail: $_") for grep { !$allowed->($_) } @$wrong;
     }
@@ -44,7 +43,7 @@ sub final_checks {
     $self->hide($self->{sandbox}->secrets) if $self->{sandbox};
 
     my %text = map { $_ => $self->read_file($_) }
-        glob("$self->{dir}/logs/*"), @trails;
+        glob("$self->{dir}/logs/* $self->{dir}/trail/*");
     my $n = 0;
     for my $answer (@{ $self->{answers} || [] }) {
         $text{'answer ' . ++$n} = join ' ', @{ $answer->{headers} },

@@ -39,7 +39,7 @@ use TSFace::Cert 'certs';
 use TSFace::Checks;
 use TSFace::HTTP qw(http raw_http connect_to read_answer read_request);
 use TSFace::Peers;
-use TSFace::Trail ();
+use TSFace::Revoke;
 
 our $ROOT = dirname(dirname(dirname(dirname(abs_path(__FILE__)))));
 
@@ -523,81 +523,6 @@ sub problem {
     my ($self, $text) = @_;
     push @{ $self->{problems} }, $text;
     return;
-}
-
-
-# --------------------------------------------------------------- what it did
-
-# face.revoke through PORT_0: revoke('user-1', caller => 'name', json => {...},
-# any option of http()).  caller is sent as X-Caller, for tests whose
-# tsface_caller is $http_x_caller.
-
-sub revoke {
-    my ($self, $user, %o) = @_;
-
-    my $caller = exists $o{caller} ? delete $o{caller} : 'tester';
-    my $port = delete $o{port} || $self->port(0);
-    my @headers = (defined $caller ? ('X-Caller', $caller) : (),
-        @{ delete $o{headers} || [] });
-
-    $o{json} = { user_id => $user }
-        if !grep { exists $o{$_} } qw(json body chunks);
-
-    my $answer = http($port, 'POST',
-        delete $o{target} || '/v1/users/face/revoke',
-        headers => \@headers, %o);
-
-    push @{ $self->{answers} }, $answer;
-    return $answer;
-}
-
-
-# face.revoke_me with the user's own token.
-
-sub revoke_me {
-    my ($self, $token, %o) = @_;
-
-    my @headers = (defined $token ? ('Authorization', "Bearer $token") : (),
-        @{ delete $o{headers} || [] }, 'Content-Length', 0);
-
-    return $self->revoke(undef, target => '/v1/users/me/face/revoke',
-        body => '', headers => \@headers, %o);
-}
-
-
-# The trail's records; complaints about the chain fail the test.
-
-sub records {
-    my ($self, %o) = @_;
-
-    my $file = $o{file} || "$self->{dir}/trail/trail.jsonl";
-    my $key = $o{key} || $self->read_file('secrets/audit.key');
-    my ($records, $wrong) = TSFace::Trail::read_trail($file, $key);
-    $self->problem("trail: $_") for @$wrong;
-
-    my @records = @$records;
-    @records = grep { $_->{type} =~ $o{type} } @records if $o{type};
-    @records = grep { ($_->{request_id} || '') eq $o{request_id} } @records
-        if $o{request_id};
-
-    return @records;
-}
-
-
-# Records once there are as many as wanted: outcomes of requests whose client
-# left, and refusals nobody waits for, come late.
-
-sub wait_records {
-    my ($self, $n, %o) = @_;
-
-    my $file = $o{file} || "$self->{dir}/trail/trail.jsonl";
-
-    $self->wait_for(sub {
-        my ($records) = TSFace::Trail::read_trail($file, '');
-        return $n <= grep { !$o{type} || $_->{type} =~ $o{type} } @$records;
-    }, $o{seconds} || 5);
-
-    return $self->records(%o);
 }
 
 
