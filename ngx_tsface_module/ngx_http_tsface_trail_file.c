@@ -301,7 +301,7 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
 
         ngx_http_tsface_trail_file_forget(&file->chain);
 
-        if (ngx_http_tsface_trail_file_lock(file->chain.fd, ".chain", wait, result)
+        if (ngx_http_tsface_trail_file_lock(fd, ".chain", wait, result)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -1060,7 +1060,8 @@ foreign:
 
 static ngx_int_t
 ngx_http_tsface_trail_file_cut(ngx_http_tsface_trail_file_t *file,
-    int log, uint64_t size, uint64_t end, ngx_http_tsface_trail_result_t *result)
+    int log, uint64_t size, uint64_t end,
+    ngx_http_tsface_trail_result_t *result)
 {
     int         fd;
     size_t      len;
