@@ -75,12 +75,12 @@ struct ngx_http_tsface_endpoint_s {
 
 
 /*
- * Takes url apart.  Refuses, with an emerg message that names directive, what
+ * Takes text apart.  Refuses, with an emerg message that names directive, what
  * is not http:// or https://, has user info, a query or a fragment, an http:
  * URL that is not loopback.  A trailing slash of the path is dropped.
  */
-ngx_int_t ngx_http_tsface_endpoint_parse(ngx_conf_t *cf, const ngx_str_t *url,
-    const char *directive, ngx_http_tsface_url_t *out);
+ngx_int_t ngx_http_tsface_endpoint_parse(ngx_conf_t *cf, const ngx_str_t *text,
+    const char *directive, ngx_http_tsface_url_t *url);
 
 /*
  * Makes an endpoint with its TLS context (freed with cf->pool).  Returns NULL

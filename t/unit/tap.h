@@ -35,7 +35,8 @@ static size_t         tap_nblocks;
     tap_check(!!(cond), __FILE__, __LINE__, #cond, __VA_ARGS__)
 
 
-static inline int __attribute__((format(printf, 5, 6)))
+__attribute__((format(printf, 5, 6)))
+static inline int
 tap_check(int cond, const char *file, int line, const char *text,
     const char *fmt, ...)
 {
