@@ -3,10 +3,8 @@
  * Copyright (C) The ngx_tsface_module authors
  */
 
-/*
- * link: ngx_http_tsface_operation.c ngx_http_tsface_problem.c
- *       ngx_http_tsface_json.c
- */
+/* link: ngx_http_tsface_operation.c ngx_http_tsface_problem.c
+         ngx_http_tsface_json.c */
 
 
 #include "tap.h"
