@@ -58,7 +58,7 @@ sub unit {
     } grep { !/^-/ } @link;
 
     my $program = "$dir/$name";
-    my @gcov = $ENV{TSFACE_COVERAGE} ? '--coverage' : ();
+    my @gcov = $ENV{TSFACE_COVERAGE} ? ('-O0', '--coverage') : ();
     my @command = ($cc, @flags, @gcov, '-o', $program, $source, @objects,
         '-lyajl', '-lcrypto');
 
