@@ -149,9 +149,8 @@ ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
         return;
     }
 
-    if (ngx_http_tsface_record_fingerprint(&ctx->conf->trail->key->value,
-                                           "tsface user", &ctx->user_id,
-                                           hmac, 64)
+    if (ngx_http_tsface_trail_fingerprint(ctx->conf->trail, "tsface user",
+                                          &ctx->user_id, hmac, 64)
         == NGX_OK)
     {
         record->user_hmac.data = hmac;
@@ -231,9 +230,9 @@ ngx_http_tsface_journal_token(ngx_http_tsface_ctx_t *ctx,
         return;
     }
 
-    if (ngx_http_tsface_record_fingerprint(&trail->key->value, "tsface token",
-                                           token, ctx->fingerprint,
-                                           sizeof(ctx->fingerprint))
+    if (ngx_http_tsface_trail_fingerprint(trail, "tsface token", token,
+                                          ctx->fingerprint,
+                                          sizeof(ctx->fingerprint))
         != NGX_OK)
     {
         ctx->has_fingerprint = 0;

@@ -52,6 +52,13 @@
 #define NGX_HTTP_TSFACE_RECORD_CUT          "\xe2\x80\xa6"
 
 
+struct ngx_http_tsface_record_key_s {
+    EVP_MAC_CTX                   *ctx;
+    ngx_str_t                      value;
+    ngx_uint_t                     again;    /* ctx starts anew without it */
+};
+
+
 typedef enum {
     ngx_http_tsface_record_string = 0,
     ngx_http_tsface_record_number,
@@ -86,8 +93,9 @@ static size_t ngx_http_tsface_record_utf8(const u_char *p, size_t len,
     uint32_t *code);
 static ngx_int_t ngx_http_tsface_record_parse(const ngx_str_t *line,
     uint64_t *seq, size_t *len);
-static ngx_int_t ngx_http_tsface_record_hmac(const ngx_str_t *key,
-    const ngx_str_t *parts, ngx_uint_t nparts, u_char *hex);
+static ngx_int_t ngx_http_tsface_record_hmac(
+    ngx_http_tsface_record_key_t *key, const ngx_str_t *parts,
+    ngx_uint_t nparts, u_char *hex);
 
 
 #define ngx_http_tsface_record_row(name, kind, limit)                         \
@@ -148,6 +156,99 @@ static const ngx_str_t  ngx_http_tsface_record_types[] = {
 
 
 static const u_char  ngx_http_tsface_record_xdigits[] = "0123456789abcdef";
+
+
+ngx_http_tsface_record_key_t *
+ngx_http_tsface_record_key_new(const ngx_str_t *value)
+{
+    EVP_MAC                       *mac;
+    ngx_str_t                      part;
+    OSSL_PARAM                     params[2];
+    ngx_http_tsface_record_key_t  *key;
+    u_char                         first[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    u_char                         second[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+
+    if (value->len == 0) {
+        return NULL;
+    }
+
+    key = calloc(1, sizeof(ngx_http_tsface_record_key_t));
+    if (key == NULL) {
+        return NULL;
+    }
+
+    key->value.data = malloc(value->len);
+    if (key->value.data == NULL) {
+        goto failed;
+    }
+
+    ngx_memcpy(key->value.data, value->data, value->len);
+    key->value.len = value->len;
+
+    mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    if (mac == NULL) {
+        goto failed;
+    }
+
+    key->ctx = EVP_MAC_CTX_new(mac);
+
+    EVP_MAC_free(mac);
+
+    params[0] = OSSL_PARAM_construct_utf8_string("digest", "SHA256", 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    if (key->ctx == NULL
+        || !EVP_MAC_init(key->ctx, value->data, value->len, params))
+    {
+        goto failed;
+    }
+
+    /*
+     * Without a key EVP_MAC_init() starts anew with the one that was set, and
+     * saves two blocks of SHA-256; but not in the first releases of OpenSSL
+     * 3.0, so this one is asked.
+     */
+
+    part = *value;
+
+    if (ngx_http_tsface_record_hmac(key, &part, 1, first) != NGX_OK) {
+        goto failed;
+    }
+
+    key->again = 1;
+
+    if (ngx_http_tsface_record_hmac(key, &part, 1, second) != NGX_OK
+        || ngx_memcmp(first, second, sizeof(first)) != 0)
+    {
+        key->again = 0;
+    }
+
+    return key;
+
+failed:
+
+    ngx_http_tsface_record_key_free(key);
+
+    return NULL;
+}
+
+
+void
+ngx_http_tsface_record_key_free(ngx_http_tsface_record_key_t *key)
+{
+    if (key == NULL) {
+        return;
+    }
+
+    EVP_MAC_CTX_free(key->ctx);
+
+    if (key->value.data) {
+        OPENSSL_cleanse(key->value.data, key->value.len);
+        free(key->value.data);
+    }
+
+    free(key);
+}
 
 
 void
@@ -290,8 +391,8 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
 
 size_t
 ngx_http_tsface_record_seal(const ngx_str_t *body, uint64_t seq,
-    uint64_t usec, const ngx_str_t *key, u_char *mac, u_char *buf,
-    size_t size)
+    uint64_t usec, ngx_http_tsface_record_key_t *key, u_char *mac,
+    u_char *buf, size_t size)
 {
     size_t      len;
     u_char     *p;
@@ -364,8 +465,8 @@ ngx_http_tsface_record_parse_tail(const ngx_str_t *line, uint64_t *seq,
 
 
 ngx_int_t
-ngx_http_tsface_record_verify(const ngx_str_t *line, const ngx_str_t *key,
-    const u_char *previous)
+ngx_http_tsface_record_verify(const ngx_str_t *line,
+    ngx_http_tsface_record_key_t *key, const u_char *previous)
 {
     size_t     len;
     uint64_t   seq;
@@ -396,8 +497,8 @@ ngx_http_tsface_record_verify(const ngx_str_t *line, const ngx_str_t *key,
 
 
 ngx_int_t
-ngx_http_tsface_record_fingerprint(const ngx_str_t *key, const char *label,
-    const ngx_str_t *value, u_char *out, size_t n)
+ngx_http_tsface_record_fingerprint(ngx_http_tsface_record_key_t *key,
+    const char *label, const ngx_str_t *value, u_char *out, size_t n)
 {
     ngx_str_t  parts[2];
     u_char     hex[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
@@ -830,58 +931,42 @@ ngx_http_tsface_record_parse(const ngx_str_t *line, uint64_t *seq,
 }
 
 
-/*
- * EVP_MAC and not HMAC(): the parts need not be put together first, and the
- * cost is the same.
- */
-
 static ngx_int_t
-ngx_http_tsface_record_hmac(const ngx_str_t *key, const ngx_str_t *parts,
-    ngx_uint_t nparts, u_char *hex)
+ngx_http_tsface_record_hmac(ngx_http_tsface_record_key_t *key,
+    const ngx_str_t *parts, ngx_uint_t nparts, u_char *hex)
 {
-    u_char        digest[NGX_HTTP_TSFACE_RECORD_SHA256];
-    size_t        len;
-    EVP_MAC      *mac;
-    ngx_int_t     rc;
-    ngx_uint_t    i;
-    OSSL_PARAM    params[2];
-    EVP_MAC_CTX  *ctx;
+    int         rc;
+    u_char      digest[NGX_HTTP_TSFACE_RECORD_SHA256];
+    size_t      len;
+    ngx_uint_t  i;
 
-    if (key->len == 0) {
+    if (key == NULL) {
         return NGX_ERROR;
     }
 
-    mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    if (mac == NULL) {
+    if (key->again) {
+        rc = EVP_MAC_init(key->ctx, NULL, 0, NULL);
+
+    } else {
+        rc = EVP_MAC_init(key->ctx, key->value.data, key->value.len, NULL);
+    }
+
+    if (!rc) {
         return NGX_ERROR;
-    }
-
-    rc = NGX_ERROR;
-
-    ctx = EVP_MAC_CTX_new(mac);
-    if (ctx == NULL) {
-        goto done;
-    }
-
-    params[0] = OSSL_PARAM_construct_utf8_string("digest", "SHA256", 0);
-    params[1] = OSSL_PARAM_construct_end();
-
-    if (!EVP_MAC_init(ctx, key->data, key->len, params)) {
-        goto done;
     }
 
     for (i = 0; i < nparts; i++) {
         if (parts[i].len
-            && !EVP_MAC_update(ctx, parts[i].data, parts[i].len))
+            && !EVP_MAC_update(key->ctx, parts[i].data, parts[i].len))
         {
-            goto done;
+            return NGX_ERROR;
         }
     }
 
-    if (!EVP_MAC_final(ctx, digest, &len, sizeof(digest))
+    if (!EVP_MAC_final(key->ctx, digest, &len, sizeof(digest))
         || len != sizeof(digest))
     {
-        goto done;
+        return NGX_ERROR;
     }
 
     for (i = 0; i < sizeof(digest); i++) {
@@ -889,12 +974,5 @@ ngx_http_tsface_record_hmac(const ngx_str_t *key, const ngx_str_t *parts,
         *hex++ = ngx_http_tsface_record_xdigits[digest[i] & 0xf];
     }
 
-    rc = NGX_OK;
-
-done:
-
-    EVP_MAC_CTX_free(ctx);
-    EVP_MAC_free(mac);
-
-    return rc;
+    return NGX_OK;
 }

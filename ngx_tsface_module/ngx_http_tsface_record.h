@@ -72,6 +72,21 @@ typedef struct {
 } ngx_http_tsface_record_t;
 
 
+/*
+ * A MAC key, ready for use: setting one up costs more than the MAC of a line.
+ * In one thread's hands at a time.  Functions that take one fail if it is
+ * NULL.
+ */
+typedef struct ngx_http_tsface_record_key_s  ngx_http_tsface_record_key_t;
+
+/* NULL: it is empty, or there is no memory.  value need not stay. */
+ngx_http_tsface_record_key_t *ngx_http_tsface_record_key_new(
+    const ngx_str_t *value);
+
+/* Wipes it; NULL is none. */
+void ngx_http_tsface_record_key_free(ngx_http_tsface_record_key_t *key);
+
+
 /* Sets every member to "left out". */
 void ngx_http_tsface_record_init(ngx_http_tsface_record_t *record,
     ngx_http_tsface_record_type_e type);
@@ -92,8 +107,8 @@ size_t ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
  * error.
  */
 size_t ngx_http_tsface_record_seal(const ngx_str_t *body, uint64_t seq,
-    uint64_t usec, const ngx_str_t *key, u_char *mac, u_char *buf,
-    size_t size);
+    uint64_t usec, ngx_http_tsface_record_key_t *key, u_char *mac,
+    u_char *buf, size_t size);
 
 /*
  * Reads seq and mac back from a whole line (without its LF), for a writer
@@ -105,14 +120,15 @@ ngx_int_t ngx_http_tsface_record_parse_tail(const ngx_str_t *line,
 
 /* NGX_OK if line's mac follows from previous and key, NGX_DECLINED if not. */
 ngx_int_t ngx_http_tsface_record_verify(const ngx_str_t *line,
-    const ngx_str_t *key, const u_char *previous);
+    ngx_http_tsface_record_key_t *key, const u_char *previous);
 
 /*
  * hex(HMAC-SHA256(key, label || NUL || value)), the first n hex digits
  * (n <= 64), to out.  Labels: "tsface user", "tsface token".
  */
-ngx_int_t ngx_http_tsface_record_fingerprint(const ngx_str_t *key,
-    const char *label, const ngx_str_t *value, u_char *out, size_t n);
+ngx_int_t ngx_http_tsface_record_fingerprint(
+    ngx_http_tsface_record_key_t *key, const char *label,
+    const ngx_str_t *value, u_char *out, size_t n);
 
 
 #endif /* _NGX_HTTP_TSFACE_RECORD_H_INCLUDED_ */

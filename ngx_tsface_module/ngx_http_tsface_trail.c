@@ -51,6 +51,7 @@ struct ngx_http_tsface_entry_s {
 struct ngx_http_tsface_writer_s {
     ngx_http_tsface_trail_file_t      *file;
     ngx_http_tsface_trail_t           *trail;
+    ngx_http_tsface_record_key_t      *key;    /* the event loop's own */
     ngx_log_t                         *log;
     ngx_str_t                          host;
 
@@ -115,6 +116,8 @@ static void ngx_http_tsface_trail_reopen(ngx_open_file_t *file,
 static void ngx_http_tsface_trail_cleanup(void *data);
 static void ngx_http_tsface_trail_free(ngx_http_tsface_writer_t *w);
 
+static ngx_http_tsface_writer_t *ngx_http_tsface_trail_writer(
+    ngx_http_tsface_trail_t *trail);
 static void ngx_http_tsface_trail_schedule(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_trail_post_handler(ngx_event_t *ev);
 static void ngx_http_tsface_trail_guard_handler(ngx_event_t *ev);
@@ -701,6 +704,8 @@ ngx_http_tsface_trail_free(ngx_http_tsface_writer_t *w)
         ngx_free(w->bodies);
     }
 
+    ngx_http_tsface_record_key_free(w->key);
+
     ngx_free(w);
 }
 
@@ -740,6 +745,11 @@ ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
     w->bodies = ngx_alloc(NGX_HTTP_TSFACE_TRAIL_BATCH * sizeof(ngx_str_t),
                           cycle->log);
     if (w->bodies == NULL) {
+        return NGX_ERROR;
+    }
+
+    w->key = ngx_http_tsface_record_key_new(&trail->key->value);
+    if (w->key == NULL) {
         return NGX_ERROR;
     }
 
@@ -865,27 +875,10 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
     ngx_http_tsface_entry_t   *entry;
     ngx_http_tsface_writer_t  *w;
 
-    w = trail->writer;
+    w = ngx_http_tsface_trail_writer(trail);
 
-    if (w == NULL || w->stopped) {
+    if (w == NULL) {
         return NULL;
-    }
-
-    if (!w->started) {
-
-        /*
-         * In single process mode the cycles after the first get neither
-         * init_process nor threads: their batches block.
-         */
-
-        if (ngx_process != NGX_PROCESS_SINGLE
-            || ngx_http_tsface_trail_start((ngx_cycle_t *) ngx_cycle, trail)
-               != NGX_OK)
-        {
-            return NULL;
-        }
-
-        w->threads = 0;
     }
 
     if (w->queued >= NGX_HTTP_TSFACE_TRAIL_QUEUE
@@ -925,6 +918,56 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
     ngx_http_tsface_trail_schedule(w);
 
     return entry;
+}
+
+
+/* The writer, at work; NULL if there is none, or no more. */
+
+static ngx_http_tsface_writer_t *
+ngx_http_tsface_trail_writer(ngx_http_tsface_trail_t *trail)
+{
+    ngx_http_tsface_writer_t  *w;
+
+    w = trail->writer;
+
+    if (w == NULL || w->stopped) {
+        return NULL;
+    }
+
+    if (!w->started) {
+
+        /*
+         * In single process mode the cycles after the first get neither
+         * init_process nor threads: their batches block.
+         */
+
+        if (ngx_process != NGX_PROCESS_SINGLE
+            || ngx_http_tsface_trail_start((ngx_cycle_t *) ngx_cycle, trail)
+               != NGX_OK)
+        {
+            return NULL;
+        }
+
+        w->threads = 0;
+    }
+
+    return w;
+}
+
+
+ngx_int_t
+ngx_http_tsface_trail_fingerprint(ngx_http_tsface_trail_t *trail,
+    const char *label, const ngx_str_t *value, u_char *out, size_t n)
+{
+    ngx_http_tsface_writer_t  *w;
+
+    w = ngx_http_tsface_trail_writer(trail);
+
+    if (w == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tsface_record_fingerprint(w->key, label, value, out, n);
 }
 
 

@@ -84,6 +84,10 @@ ngx_http_tsface_entry_t *ngx_http_tsface_trail_submit(
     ngx_http_tsface_trail_t *trail, ngx_http_tsface_record_t *record,
     ngx_http_tsface_entry_pt handler, void *data);
 
+/* record_fingerprint() under the trail's key. */
+ngx_int_t ngx_http_tsface_trail_fingerprint(ngx_http_tsface_trail_t *trail,
+    const char *label, const ngx_str_t *value, u_char *out, size_t n);
+
 /* Whoever waited is gone: the entry is still written, no handler is called. */
 void ngx_http_tsface_trail_detach(ngx_http_tsface_entry_t *entry);
 

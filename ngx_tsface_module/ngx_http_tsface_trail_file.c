@@ -9,8 +9,6 @@
 
 #include <dirent.h>
 
-#include <openssl/crypto.h>
-
 #include "ngx_http_tsface_trail_file.h"
 
 
@@ -59,18 +57,18 @@ typedef struct {
 
 
 struct ngx_http_tsface_trail_file_s {
-    ngx_http_tsface_node_t    log;
-    ngx_http_tsface_node_t    chain;
+    ngx_http_tsface_node_t         log;
+    ngx_http_tsface_node_t         chain;
 
-    char                     *torn;
-    ngx_str_t                 key;
-    ngx_str_t                 trail;
-    ngx_str_t                 host;
-    ngx_int_t                 pid;
-    ngx_uint_t                durable;
+    char                          *torn;
+    ngx_http_tsface_record_key_t  *key;
+    ngx_str_t                      trail;
+    ngx_str_t                      host;
+    ngx_int_t                      pid;
+    ngx_uint_t                     durable;
 
-    u_char                   *buf;
-    size_t                    size;
+    u_char                        *buf;
+    size_t                         size;
 };
 
 
@@ -219,10 +217,10 @@ ngx_http_tsface_trail_file_new(const ngx_http_tsface_trail_file_conf_t *conf)
     file->log.name = ngx_http_tsface_trail_file_name(conf->path, "");
     file->chain.name = ngx_http_tsface_trail_file_name(conf->path, ".chain");
     file->torn = ngx_http_tsface_trail_file_name(conf->path, ".torn");
+    file->key = ngx_http_tsface_record_key_new(conf->key);
 
     if (file->log.name == NULL || file->chain.name == NULL
-        || file->torn == NULL
-        || ngx_http_tsface_trail_file_dup(&file->key, conf->key) != NGX_OK
+        || file->torn == NULL || file->key == NULL
         || ngx_http_tsface_trail_file_dup(&file->trail, conf->name) != NGX_OK
         || ngx_http_tsface_trail_file_dup(&file->host, conf->host) != NGX_OK)
     {
@@ -240,11 +238,8 @@ ngx_http_tsface_trail_file_free(ngx_http_tsface_trail_file_t *file)
     ngx_http_tsface_trail_file_close(&file->log);
     ngx_http_tsface_trail_file_close(&file->chain);
 
-    if (file->key.data) {
-        OPENSSL_cleanse(file->key.data, file->key.len);
-    }
+    ngx_http_tsface_record_key_free(file->key);
 
-    free(file->key.data);
     free(file->trail.data);
     free(file->host.data);
     free(file->log.name);
@@ -1173,7 +1168,7 @@ ngx_http_tsface_trail_file_seal(ngx_http_tsface_trail_file_t *file,
 
     usec = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 
-    n = ngx_http_tsface_record_seal(body, end->seq + 1, usec, &file->key,
+    n = ngx_http_tsface_record_seal(body, end->seq + 1, usec, file->key,
                                     end->mac, file->buf + *len,
                                     file->size - *len);
     if (n == 0) {

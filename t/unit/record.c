@@ -84,6 +84,24 @@ body(const ngx_http_tsface_record_t *r)
 }
 
 
+static ngx_http_tsface_record_key_t *
+key_new(const void *data, size_t len)
+{
+    ngx_str_t                      value;
+    ngx_http_tsface_record_key_t  *key;
+
+    /* what it was made of need not stay */
+
+    value = bytes(data, len);
+    key = ngx_http_tsface_record_key_new(&value);
+    memset(value.data, '#', len);
+
+    check(key != NULL, "a key of %zu bytes", len);
+
+    return key;
+}
+
+
 static void
 bodies(void)
 {
@@ -326,11 +344,12 @@ escapes(void)
 static void
 limits(void)
 {
-    size_t                    i, n, total;
-    char                     *p;
-    ngx_str_t                 b, s, line, key, members[40];
-    u_char                    mac[MAC_LEN];
-    ngx_http_tsface_record_t  r;
+    size_t                         i, n, total;
+    char                          *p;
+    ngx_str_t                      b, s, line, members[40];
+    u_char                         mac[MAC_LEN];
+    ngx_http_tsface_record_t       r;
+    ngx_http_tsface_record_key_t  *key;
 
     static const struct {
         const char  *name;
@@ -473,16 +492,18 @@ limits(void)
         r.sent = 0;
 
         b = body(&r);
-        key = text("0123456789abcdef0123456789abcdef");
+        key = key_new("0123456789abcdef0123456789abcdef", 32);
         memcpy(mac, ZEROS, MAC_LEN);
 
         line.data = block(NGX_HTTP_TSFACE_RECORD_MAX);
         line.len = ngx_http_tsface_record_seal(&b, UINT64_MAX,
-                                               253402300799999999ULL, &key,
+                                               253402300799999999ULL, key,
                                                mac, line.data,
                                                NGX_HTTP_TSFACE_RECORD_MAX);
 
         check(line.len > 0, "sealed");
+
+        ngx_http_tsface_record_key_free(key);
 
         if (n == 0) {
             printf("# longest body %zu of %d, longest line %zu of %d\n",
@@ -514,14 +535,15 @@ hmac(const char *key, size_t klen, const void *data, size_t len, char *hex)
 static void
 seal(void)
 {
-    char        buf[512], hex[65], stamp[64];
-    u_char      mac[MAC_LEN], *p;
-    size_t      n, size;
-    ngx_str_t   b, key, line;
-    uint64_t    seq;
+    char                           buf[512], hex[65], stamp[64];
+    u_char                         mac[MAC_LEN], *p;
+    size_t                         n, size;
+    ngx_str_t                      b, line;
+    uint64_t                       seq;
+    ngx_http_tsface_record_key_t  *key;
 
     b = text("\"type\":\"open\",\"pid\":1");
-    key = text("0123456789abcdef0123456789abcdef");
+    key = key_new("0123456789abcdef0123456789abcdef", 32);
 
     static const char  want[] =
         "{\"v\":1,\"seq\":42,\"time\":\"2026-11-24T19:30:00.123456Z\","
@@ -529,7 +551,7 @@ seal(void)
 
     memcpy(mac, ZEROS, MAC_LEN);
 
-    n = ngx_http_tsface_record_seal(&b, 42, 1795548600123456ULL, &key, mac,
+    n = ngx_http_tsface_record_seal(&b, 42, 1795548600123456ULL, key, mac,
                                     out, sizeof(out));
 
     sprintf(buf, ZEROS "%s", want);
@@ -546,7 +568,7 @@ seal(void)
              "\"1970-01-01T00:00:00.000000Z\",\"type\":\"open\",\"pid\":1",
              hex);
     hmac("0123456789abcdef0123456789abcdef", 32, buf, strlen(buf), hex);
-    n = ngx_http_tsface_record_seal(&b, 43, 0, &key, mac, out, sizeof(out));
+    n = ngx_http_tsface_record_seal(&b, 43, 0, key, mac, out, sizeof(out));
     check(n && memcmp(mac, hex, MAC_LEN) == 0, "second mac");
 
     /* what does not fit leaves mac as it is */
@@ -554,33 +576,31 @@ seal(void)
     for (size = 0; size < n + 3; size++) {
         p = block(size);
         memcpy(mac, ZEROS, MAC_LEN);
-        check(ngx_http_tsface_record_seal(&b, 43, 0, &key, mac, p, size)
+        check(ngx_http_tsface_record_seal(&b, 43, 0, key, mac, p, size)
               == (size < n ? 0 : n), "size %zu", size);
         check((memcmp(mac, ZEROS, MAC_LEN) == 0) == (size < n), "mac");
     }
 
     memcpy(mac, ZEROS, MAC_LEN);
 
-    key.len = 0;
-    check(ngx_http_tsface_record_seal(&b, 1, 0, &key, mac, out, sizeof(out))
+    check(ngx_http_tsface_record_seal(&b, 1, 0, NULL, mac, out, sizeof(out))
           == 0, "no key");
 
-    key.len = 32;
     b.len = 0;
-    check(ngx_http_tsface_record_seal(&b, 1, 0, &key, mac, out, sizeof(out))
+    check(ngx_http_tsface_record_seal(&b, 1, 0, key, mac, out, sizeof(out))
           == 0, "no body");
 
     b.data = block(BODY_MAX + 1);
     memset(b.data, 'x', BODY_MAX + 1);
     b.len = BODY_MAX + 1;
-    check(ngx_http_tsface_record_seal(&b, 1, 0, &key, mac, block(20000),
+    check(ngx_http_tsface_record_seal(&b, 1, 0, key, mac, block(20000),
                                       20000) == 0, "body too long");
 
     b.len = 1;
-    check(ngx_http_tsface_record_seal(&b, 1, 253402300800000000ULL, &key,
+    check(ngx_http_tsface_record_seal(&b, 1, 253402300800000000ULL, key,
                                       mac, out, sizeof(out)) == 0,
           "the year 10000");
-    check(ngx_http_tsface_record_seal(&b, 1, UINT64_MAX, &key, mac, out,
+    check(ngx_http_tsface_record_seal(&b, 1, UINT64_MAX, key, mac, out,
                                       sizeof(out)) == 0, "end of time");
     check(memcmp(mac, ZEROS, MAC_LEN) == 0, "mac unchanged");
 
@@ -617,10 +637,7 @@ seal(void)
         snprintf(stamp, sizeof(stamp), "%.20s.%06uZ", buf,
                  (unsigned) (us % 1000000));
 
-        /* a key of one byte keeps this quick */
-
-        key.len = 1;
-        n = ngx_http_tsface_record_seal(&b, 1, us, &key, mac, out,
+        n = ngx_http_tsface_record_seal(&b, 1, us, key, mac, out,
                                         sizeof(out));
         check(n && memcmp(out + 23, stamp, 27) == 0, "%s: %.27s", stamp,
               out + 23);
@@ -636,12 +653,14 @@ seal(void)
         seq = size < 64 ? (uint64_t) 1 << size
               : size < 128 ? ((uint64_t) 1 << (size - 64)) - 1 : rnd();
 
-        n = ngx_http_tsface_record_seal(&b, seq, 0, &key, mac, out,
+        n = ngx_http_tsface_record_seal(&b, seq, 0, key, mac, out,
                                         sizeof(out));
         sprintf(buf, "{\"v\":1,\"seq\":%llu,\"time\"",
                 (unsigned long long) seq);
         check(n && memcmp(out, buf, strlen(buf)) == 0, "%s", buf);
     }
+
+    ngx_http_tsface_record_key_free(key);
 
     done("seals");
 }
@@ -650,16 +669,18 @@ seal(void)
 static void
 chain(void)
 {
-    size_t                    i, n, len[50];
-    u_char                    mac[MAC_LEN], macs[51][MAC_LEN], got[MAC_LEN];
-    u_char                    lines[50][NGX_HTTP_TSFACE_RECORD_MAX];
-    uint64_t                  seq, first;
-    ngx_str_t                 key, other, b, line, members[2];
-    ngx_uint_t                bit;
-    ngx_http_tsface_record_t  r;
+    size_t                         i, n, len[50];
+    u_char                         mac[MAC_LEN], macs[51][MAC_LEN];
+    u_char                         got[MAC_LEN];
+    u_char                         lines[50][NGX_HTTP_TSFACE_RECORD_MAX];
+    uint64_t                       seq, first;
+    ngx_str_t                      b, line, members[2];
+    ngx_uint_t                     bit;
+    ngx_http_tsface_record_t       r;
+    ngx_http_tsface_record_key_t  *key, *other;
 
-    key = text("an audit key of at least 32 bytes");
-    other = text("an audit key of at least 32 byteS");
+    key = key_new("an audit key of at least 32 bytes", 33);
+    other = key_new("an audit key of at least 32 byteS", 33);
 
     members[0] = bytes("\xff\"\n", 3);
     members[1] = text(",\"mac\":\"" ZEROS "\"}");
@@ -676,7 +697,7 @@ chain(void)
 
         len[i] = ngx_http_tsface_record_seal(&b, first + i,
                                              rnd() % 253402300800000000ULL,
-                                             &key, mac, lines[i],
+                                             key, mac, lines[i],
                                              sizeof(lines[i]));
 
         check(len[i] > 0 && lines[i][len[i] - 1] == '\n', "line %zu", i);
@@ -693,14 +714,14 @@ chain(void)
               && seq == first + i
               && memcmp(got, macs[i + 1], MAC_LEN) == 0, "tail %zu", i);
 
-        check(ngx_http_tsface_record_verify(&line, &key, macs[i]) == NGX_OK,
+        check(ngx_http_tsface_record_verify(&line, key, macs[i]) == NGX_OK,
               "line %zu", i);
-        check(ngx_http_tsface_record_verify(&line, &other, macs[i])
+        check(ngx_http_tsface_record_verify(&line, other, macs[i])
               == NGX_DECLINED, "line %zu, other key", i);
 
         for (n = 0; n <= 50; n++) {
             if (n != i) {
-                check(ngx_http_tsface_record_verify(&line, &key, macs[n])
+                check(ngx_http_tsface_record_verify(&line, key, macs[n])
                       == NGX_DECLINED, "line %zu after %zu", i, n);
             }
         }
@@ -710,20 +731,17 @@ chain(void)
 
     /* every bit of a line and of the previous mac counts */
 
-    key = text("an audit key of at least 32 bytes");
-
     for (n = 0; n < len[7]; n++) {
         for (bit = 0; bit < 8; bit++) {
             line = bytes(lines[7], len[7]);
             line.data[n] ^= (u_char) (1 << bit);
 
-            check(ngx_http_tsface_record_verify(&line, &key, macs[7])
+            check(ngx_http_tsface_record_verify(&line, key, macs[7])
                   == NGX_DECLINED, "bit %lu of byte %zu", bit, n);
         }
 
         if (n % 100 == 0) {
             tap_free();
-            key = text("an audit key of at least 32 bytes");
         }
     }
 
@@ -732,7 +750,7 @@ chain(void)
     for (n = 0; n < MAC_LEN; n++) {
         memcpy(got, macs[7], MAC_LEN);
         got[n] ^= 1;
-        check(ngx_http_tsface_record_verify(&line, &key, got)
+        check(ngx_http_tsface_record_verify(&line, key, got)
               == NGX_DECLINED, "previous mac, byte %zu", n);
     }
 
@@ -742,7 +760,7 @@ chain(void)
         line = bytes(lines[7], n);
         check(ngx_http_tsface_record_parse_tail(&line, &seq, got)
               == NGX_ERROR, "%zu bytes", n);
-        check(ngx_http_tsface_record_verify(&line, &key, macs[7])
+        check(ngx_http_tsface_record_verify(&line, key, macs[7])
               == NGX_DECLINED, "%zu bytes", n);
 
         if (n) {
@@ -759,9 +777,11 @@ chain(void)
     /* a line without its key */
 
     line = bytes(lines[7], len[7]);
-    key.len = 0;
-    check(ngx_http_tsface_record_verify(&line, &key, macs[7])
+    check(ngx_http_tsface_record_verify(&line, NULL, macs[7])
           == NGX_DECLINED, "no key");
+
+    ngx_http_tsface_record_key_free(key);
+    ngx_http_tsface_record_key_free(other);
 
     done("chain");
 }
@@ -862,10 +882,11 @@ tails(void)
 static void
 fingerprints(void)
 {
-    char        hex[65], buf[70000];
-    size_t      n, len;
-    u_char      got[64];
-    ngx_str_t   key, value;
+    char                           hex[65], buf[70000];
+    size_t                         n, len;
+    u_char                         got[64], *secret;
+    ngx_str_t                      value;
+    ngx_http_tsface_record_key_t  *key;
 
     static const size_t  lens[] = { 0, 1, 20, 1000, 8192, 65536 };
 
@@ -873,13 +894,12 @@ fingerprints(void)
         for (n = 1; n <= 200; n += 33) {
             ngx_uint_t  i;
 
-            key.data = block(n);
-            key.len = n;
+            secret = block(n);
             value.data = block(lens[len]);
             value.len = lens[len];
 
             for (i = 0; i < n; i++) {
-                key.data[i] = (u_char) rnd();
+                secret[i] = (u_char) rnd();
             }
 
             for (i = 0; i < value.len; i++) {
@@ -888,16 +908,23 @@ fingerprints(void)
 
             memcpy(buf, "tsface token", 13);
             memcpy(buf + 13, value.data, value.len);
-            hmac((char *) key.data, n, buf, 13 + value.len, hex);
+            hmac((char *) secret, n, buf, 13 + value.len, hex);
+            key = key_new(secret, n);
 
-            check(ngx_http_tsface_record_fingerprint(&key, "tsface token",
-                                                     &value, got, 64)
-                  == NGX_OK && memcmp(got, hex, 64) == 0, "key %zu, value "
-                  "%zu", n, value.len);
+            /* more than once: each MAC starts anew */
+
+            for (i = 0; i < 3; i++) {
+                check(ngx_http_tsface_record_fingerprint(key, "tsface token",
+                                                         &value, got, 64)
+                      == NGX_OK && memcmp(got, hex, 64) == 0, "key %zu, value "
+                      "%zu", n, value.len);
+            }
+
+            ngx_http_tsface_record_key_free(key);
         }
     }
 
-    key = text("Jefe");
+    key = key_new("Jefe", 4);
     value = text("what do ya want for nothing?");
 
     for (n = 0; n <= 64; n++) {
@@ -906,19 +933,24 @@ fingerprints(void)
         memcpy(buf + 12, value.data, value.len);
         hmac("Jefe", 4, buf, 12 + value.len, hex);
 
-        check(ngx_http_tsface_record_fingerprint(&key, "tsface user", &value,
+        check(ngx_http_tsface_record_fingerprint(key, "tsface user", &value,
                                                  got, n) == NGX_OK
               && memcmp(got, hex, n) == 0 && (n == 64 || got[n] == '#'),
               "%zu digits", n);
     }
 
-    check(ngx_http_tsface_record_fingerprint(&key, "tsface user", &value,
+    check(ngx_http_tsface_record_fingerprint(key, "tsface user", &value,
                                              got, 65) == NGX_ERROR,
           "too many digits");
 
-    key.len = 0;
-    check(ngx_http_tsface_record_fingerprint(&key, "tsface user", &value,
+    check(ngx_http_tsface_record_fingerprint(NULL, "tsface user", &value,
                                              got, 16) == NGX_ERROR, "no key");
+
+    ngx_http_tsface_record_key_free(key);
+    ngx_http_tsface_record_key_free(NULL);
+
+    value.len = 0;
+    check(ngx_http_tsface_record_key_new(&value) == NULL, "an empty key");
 
     done("fingerprints");
 }
@@ -932,10 +964,11 @@ random_records(void)
     size_t                          i, size;
     u_char                          mac[MAC_LEN], before[MAC_LEN];
     u_char                         *p;
-    ngx_str_t                       key, b, line, s, members[20];
+    ngx_str_t                       b, line, s, members[20];
     ngx_uint_t                      round;
     ngx_http_tsface_json_t          json;
     ngx_http_tsface_record_t        r;
+    ngx_http_tsface_record_key_t   *key;
     ngx_http_tsface_json_member_t  *m;
 
     static const char  nasty[] = "\"\\\n\r\x7f\xc2\x80\xe2\x80\xa8\xff"
@@ -943,9 +976,9 @@ random_records(void)
 
     memcpy(mac, ZEROS, MAC_LEN);
 
-    for (round = 0; round < 4000; round++) {
+    key = key_new("0123456789abcdef0123456789abcdef", 32);
 
-        key = text("0123456789abcdef0123456789abcdef");
+    for (round = 0; round < 4000; round++) {
 
         ngx_http_tsface_record_init(&r,
                                     (ngx_http_tsface_record_type_e) below(5));
@@ -987,7 +1020,7 @@ random_records(void)
         memcpy(before, mac, MAC_LEN);
         p = block(NGX_HTTP_TSFACE_RECORD_MAX);
         line.len = ngx_http_tsface_record_seal(&b, round, below(1ULL << 50),
-                                               &key, mac, p,
+                                               key, mac, p,
                                                NGX_HTTP_TSFACE_RECORD_MAX);
 
         if (!check(line.len > 0 && p[line.len - 1] == '\n', "sealed")) {
@@ -996,7 +1029,7 @@ random_records(void)
 
         line = bytes(p, line.len - 1);
 
-        check(ngx_http_tsface_record_verify(&line, &key, before) == NGX_OK,
+        check(ngx_http_tsface_record_verify(&line, key, before) == NGX_OK,
               "verified");
 
         for (i = 0; i < line.len; i++) {

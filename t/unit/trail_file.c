@@ -230,12 +230,13 @@ slurp(const char *name, size_t *len)
 static int
 verify(const char *name, seen_t *seen)
 {
-    int        whole;
-    char      *buf, *p, *lf, *reason;
-    size_t     len;
-    u_char     mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
-    uint64_t   seq;
-    ngx_str_t  line, k;
+    int                            whole;
+    char                          *buf, *p, *lf, *reason;
+    size_t                         len;
+    u_char                         mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    uint64_t                       seq;
+    ngx_str_t                      line, k;
+    ngx_http_tsface_record_key_t  *mk;
 
     k.data = (u_char *) key;
     k.len = strlen(key);
@@ -249,6 +250,8 @@ verify(const char *name, seen_t *seen)
         return check(0, "%s: %s", name, strerror(errno));
     }
 
+    mk = ngx_http_tsface_record_key_new(&k);
+
     for (p = buf; p < buf + len; p = lf + 1) {
 
         lf = memchr(p, '\n', buf + len - p);
@@ -260,7 +263,7 @@ verify(const char *name, seen_t *seen)
         line.len = lf - p;
         *lf = '\0';
 
-        if (!check(ngx_http_tsface_record_verify(&line, &k,
+        if (!check(ngx_http_tsface_record_verify(&line, mk,
                                                  (u_char *) seen->mac)
                    == NGX_OK, "%s: chain: %s", name, p)
             || !check(ngx_http_tsface_record_parse_tail(&line, &seq, mac)
@@ -290,6 +293,7 @@ verify(const char *name, seen_t *seen)
 
     whole = (p == buf + len);
 
+    ngx_http_tsface_record_key_free(mk);
     free(buf);
 
     return whole;
