@@ -208,11 +208,14 @@ sub read_answer {
         if (lc($answer->header('transfer-encoding') || '') eq 'chunked') {
             my $body = '';
             for ( ;; ) {
-                while ($buffer !~ /^([0-9a-fA-F]+)[^\n]*\r\n/) {
+                my ($line, $digits);
+                until (($line, $digits) =
+                    $buffer =~ /^(([0-9a-fA-F]+)[^\n]*\r\n)/)
+                {
                     my $error = $more->();
                     return $fail->("in a chunk: $error") if $error;
                 }
-                my ($size, $at) = (hex $1, $+[0]);
+                my ($size, $at) = (hex $digits, length $line);
                 while (length $buffer < $at + $size + 2) {
                     my $error = $more->();
                     return $fail->("in a chunk: $error") if $error;
