@@ -225,6 +225,23 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->audit, prev->audit, "");
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
 
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /*
+     * In "if" and "limit_except" core runs the handler of the location around
+     * them, but with their configuration: it has to be the same transaction.
+     */
+
+    if (conf->pass == NULL && prev->pass && clcf->noname) {
+        conf->pass = prev->pass;
+        conf->file = prev->file;
+        conf->line = prev->line;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL) {
+            clcf->handler = ngx_http_tsface_handler;
+        }
+    }
+
     if (conf->pass == NULL) {
         return NGX_CONF_OK;
     }
@@ -234,7 +251,6 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
      * core would answer before any handler is asked.
      */
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->client_max_body_size = 0;
 
     tmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_tsface_module);
