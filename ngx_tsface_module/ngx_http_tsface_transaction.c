@@ -119,6 +119,8 @@ static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
 /* Of $request_id; the same in every cycle's request. */
 static ngx_int_t  ngx_http_tsface_request_id_index;
 
+static ngx_http_log_handler_pt  ngx_http_tsface_core_log_error;
+
 
 ngx_int_t
 ngx_http_tsface_handler(ngx_http_request_t *r)
@@ -129,6 +131,20 @@ ngx_http_tsface_handler(ngx_http_request_t *r)
 
     if (r != r->main) {
         return ngx_http_tsface_forward_handler(r);
+    }
+
+    if (r->log_handler == ngx_http_tsface_log_error) {
+
+        /*
+         * An error page or post_action that leads here again: one request is
+         * one transaction, or it might be forwarded twice.
+         */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "tsface_pass was redirected to itself");
+
+        return r->err_status ? (ngx_int_t) r->err_status
+                             : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_tsface_ctx_t));
@@ -161,7 +177,7 @@ ngx_http_tsface_handler(ngx_http_request_t *r)
 
     ngx_http_set_ctx(r, ctx, ngx_http_tsface_module);
 
-    ctx->log_handler = r->log_handler;
+    ngx_http_tsface_core_log_error = r->log_handler;
     r->log_handler = ngx_http_tsface_log_error;
 
     ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_REQUESTS);
@@ -429,6 +445,8 @@ ngx_http_tsface_step_credentials(ngx_http_request_t *r,
     }
 
     tmcf = ngx_http_get_module_main_conf(r, ngx_http_tsface_module);
+
+    ngx_str_null(&name);
 
     if (ngx_http_complex_value(r, ctx->conf->pass, &name) == NGX_OK) {
         ctx->credentials = ngx_http_tsface_credentials_find(&tmcf->credentials,
@@ -1304,14 +1322,16 @@ ngx_http_tsface_log_error(ngx_http_request_t *r, ngx_http_request_t *sr,
     u_char                 *p;
     ngx_http_tsface_ctx_t  *ctx;
 
+    p = ngx_http_tsface_core_log_error(r, sr, buf, len);
+    len -= p - buf;
+
     ctx = ngx_http_tsface_transaction(r);
 
-    if (ctx == NULL) {
-        return buf;
-    }
+    /* an internal redirect has dropped it */
 
-    p = ctx->log_handler(r, sr, buf, len);
-    len -= p - buf;
+    if (ctx == NULL) {
+        return p;
+    }
 
     return ngx_snprintf(p, len, ", request_id: \"%V\"", &ctx->request_id);
 }

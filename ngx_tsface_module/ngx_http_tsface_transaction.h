@@ -47,7 +47,6 @@ typedef struct {
     ngx_http_request_t                 *request;
     ngx_http_tsface_loc_conf_t         *conf;
     ngx_shm_zone_t                     *zone;
-    ngx_http_log_handler_pt             log_handler;     /* core's */
 
     /* what is known so far */
     ngx_str_t                           request_id;
