@@ -433,6 +433,15 @@ ngx_http_tsface_trail_file_take(const ngx_str_t *path, ngx_uint_t chain,
         goto failed;
     }
 
+    /* workers may not be able to read the directory, and so to sync it */
+
+    if (create && sb.st_size == 0 && ngx_http_tsface_trail_file_sync_dir(name) != NGX_OK)
+    {
+        (void) ngx_http_tsface_trail_file_error(result, "fsync()", suffix,
+                                                errno);
+        goto failed;
+    }
+
     goto done;
 
 foreign:
@@ -1375,7 +1384,8 @@ ngx_http_tsface_trail_file_sync_dir(const char *name)
 static char *
 ngx_http_tsface_trail_file_dir(const char *name)
 {
-    char  *dir, *p;
+    char        *dir;
+    const char  *p;
 
     p = strrchr(name, '/');
 
