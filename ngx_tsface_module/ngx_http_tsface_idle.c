@@ -109,6 +109,7 @@ ngx_http_tsface_idle_get(ngx_http_tsface_idle_t *idle,
         ngx_memcpy(&addr->sockaddr, &item->sockaddr, item->socklen);
 
         c->idle = 0;
+        c->sent = 0;
         c->data = NULL;
 
         if (c->read->timer_set) {
@@ -162,6 +163,12 @@ ngx_http_tsface_idle_put(ngx_http_tsface_idle_t *idle,
         || ngx_terminate
         || ngx_exiting)
     {
+        return NGX_DECLINED;
+    }
+
+    /* more than the response, which waits in OpenSSL, not in the socket */
+
+    if (c->ssl && SSL_has_pending(c->ssl->connection)) {
         return NGX_DECLINED;
     }
 
