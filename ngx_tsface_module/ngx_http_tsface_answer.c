@@ -112,6 +112,7 @@ ngx_http_tsface_answer_headers(ngx_http_request_t *r,
     ngx_str_t         value;
     static ngx_str_t  no_store = ngx_string("no-store");
     static ngx_str_t  bearer = ngx_string("Bearer");
+    static ngx_str_t  caller = ngx_string("TSFace realm=\"caller\"");
 
     if (ngx_http_tsface_answer_set(r, "Cache-Control", &no_store) != NGX_OK) {
         return NGX_ERROR;
@@ -119,6 +120,18 @@ ngx_http_tsface_answer_headers(ngx_http_request_t *r,
 
     if (problem == NGX_HTTP_TSFACE_PROBLEM_NO_BEARER
         && ngx_http_tsface_answer_set(r, "WWW-Authenticate", &bearer)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /*
+     * RFC 9110 15.5.2 wants a challenge; how callers are known is up to the
+     * configuration, so this one only says that it is about the caller
+     */
+
+    if (problem == NGX_HTTP_TSFACE_PROBLEM_NO_CALLER
+        && ngx_http_tsface_answer_set(r, "WWW-Authenticate", &caller)
            != NGX_OK)
     {
         return NGX_ERROR;

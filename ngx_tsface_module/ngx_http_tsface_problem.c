@@ -198,7 +198,7 @@ const ngx_http_tsface_problem_t
         ngx_string("no_token"),
         ngx_string("No access token available"),
         ngx_string("The gateway has no valid access token at the moment.  "
-                   "Nothing was forwarded.  Try again after the seconds that "
+                   "Nothing was revoked.  Try again after the seconds that "
                    "the Retry-After header gives.")
     },
 
@@ -210,6 +210,16 @@ const ngx_http_tsface_problem_t
                    "the record of this request could not be written.  Try "
                    "again after the seconds that the Retry-After header "
                    "gives.")
+    },
+
+    [NGX_HTTP_TSFACE_PROBLEM_OUTCOME_UNRECORDED] = {
+        503,
+        ngx_string("outcome_unrecorded"),
+        ngx_string("Outcome could not be recorded"),
+        ngx_string("The request was forwarded, but its outcome could not be "
+                   "recorded, so it is not told here.  It may have been "
+                   "carried out.  Try again after the seconds that the "
+                   "Retry-After header gives.")
     },
 
     [NGX_HTTP_TSFACE_PROBLEM_SHUTTING_DOWN] = {

@@ -340,12 +340,15 @@ ngx_http_tsface_cleanup(void *data)
     ctx->recorded = 1;
 
     if (ctx->problem == NGX_HTTP_TSFACE_PROBLEM_NONE) {
-        ctx->problem = NGX_HTTP_TSFACE_PROBLEM_CLIENT_CLOSED;
+        ctx->problem = (ngx_exiting || ngx_terminate)
+                       ? NGX_HTTP_TSFACE_PROBLEM_SHUTTING_DOWN
+                       : NGX_HTTP_TSFACE_PROBLEM_CLIENT_CLOSED;
     }
 
     if (ctx->attempt && ctx->intent) {
         ctx->result = "unknown";
         ctx->attempt->took = ngx_current_msec - ctx->attempt->start;
+        ctx->attempt->gateway = ngx_http_tsface_problems[ctx->problem].status;
         ctx->attempt->sent = (ctx->attempt->request
                               && ctx->attempt->request->upstream
                               && ctx->attempt->request->upstream->request_sent);
@@ -1195,7 +1198,7 @@ ngx_http_tsface_step_outcome(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         return NGX_OK;
     }
 
-    ctx->problem = NGX_HTTP_TSFACE_PROBLEM_AUDIT_FAILED;
+    ctx->problem = NGX_HTTP_TSFACE_PROBLEM_OUTCOME_UNRECORDED;
     ctx->extra.retry_after = NGX_HTTP_TSFACE_AUDIT_RETRY;
     ctx->step = NGX_HTTP_TSFACE_STEP_PROBLEM;
 

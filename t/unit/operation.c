@@ -535,6 +535,7 @@ problems(void)
         { P(UNKNOWN_CREDENTIALS), "unknown_credentials", 503 },
         { P(NO_TOKEN), "no_token", 503 },
         { P(AUDIT_FAILED), "audit_failed", 503 },
+        { P(OUTCOME_UNRECORDED), "outcome_unrecorded", 503 },
         { P(SHUTTING_DOWN), "shutting_down", 503 },
         { P(UPSTREAM_UNREACHABLE), "upstream_unreachable", 502 },
         { P(UPSTREAM_INVALID), "upstream_invalid", 502 },
