@@ -85,7 +85,10 @@ sub burst {
     $o{connected}->() if $o{connected};
 
     my $deadline = time() + ($o{timeout} || 15) * $self->{slow};
-    my @answers = map { read_answer($_, $deadline, 'POST') } @sockets;
+    my @answers = map {
+        my $soon = time() + 0.05;      # what came in time is read in any case
+        read_answer($_, $deadline > $soon ? $deadline : $soon, 'POST');
+    } @sockets;
     push @{ $self->{answers} }, @answers;
 
     return @answers;
