@@ -24,7 +24,7 @@ typedef struct {
 
 
 static void ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
-    ngx_http_tsface_record_t *record, u_char *hmac);
+    ngx_http_tsface_record_t *record);
 static void ngx_http_tsface_journal_attempt(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_record_t *record);
 
@@ -42,11 +42,10 @@ ngx_http_tsface_entry_t *
 ngx_http_tsface_journal_intent(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_entry_pt handler)
 {
-    u_char                    hmac[64];
     ngx_http_tsface_record_t  record;
 
     ngx_http_tsface_record_init(&record, NGX_HTTP_TSFACE_RECORD_INTENT);
-    ngx_http_tsface_journal_request(ctx, &record, hmac);
+    ngx_http_tsface_journal_request(ctx, &record);
 
     /* the caller's own token is known before the attempt, ours is not */
 
@@ -70,11 +69,10 @@ ngx_http_tsface_entry_t *
 ngx_http_tsface_journal_outcome(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_entry_pt handler)
 {
-    u_char                    hmac[64];
     ngx_http_tsface_record_t  record;
 
     ngx_http_tsface_record_init(&record, NGX_HTTP_TSFACE_RECORD_OUTCOME);
-    ngx_http_tsface_journal_request(ctx, &record, hmac);
+    ngx_http_tsface_journal_request(ctx, &record);
     ngx_http_tsface_journal_attempt(ctx, &record);
 
     return ngx_http_tsface_trail_submit(ctx->conf->trail, &record, handler,
@@ -86,14 +84,13 @@ ngx_http_tsface_entry_t *
 ngx_http_tsface_journal_refusal(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_entry_pt handler)
 {
-    u_char                            hmac[64];
     ngx_http_tsface_record_t          record;
     const ngx_http_tsface_problem_t  *problem;
 
     problem = &ngx_http_tsface_problems[ctx->problem];
 
     ngx_http_tsface_record_init(&record, NGX_HTTP_TSFACE_RECORD_REFUSAL);
-    ngx_http_tsface_journal_request(ctx, &record, hmac);
+    ngx_http_tsface_journal_request(ctx, &record);
 
     ngx_str_set(&record.result, "refused");
     record.reason = problem->reason;
@@ -107,7 +104,7 @@ ngx_http_tsface_journal_refusal(ngx_http_tsface_ctx_t *ctx,
 
 static void
 ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
-    ngx_http_tsface_record_t *record, u_char *hmac)
+    ngx_http_tsface_record_t *record)
 {
     ngx_http_request_t        *r;
     ngx_http_core_srv_conf_t  *cscf;
@@ -149,13 +146,21 @@ ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
         return;
     }
 
-    if (ngx_http_tsface_trail_fingerprint(ctx->conf->trail, "tsface user",
-                                          &ctx->user_id, hmac, 64)
-        == NGX_OK)
+    /* all records of a transaction name the same user */
+
+    if (!ctx->has_user_hmac
+        && ngx_http_tsface_trail_fingerprint(ctx->conf->trail, "tsface user",
+                                             &ctx->user_id, ctx->user_hmac,
+                                             sizeof(ctx->user_hmac))
+           != NGX_OK)
     {
-        record->user_hmac.data = hmac;
-        record->user_hmac.len = 64;
+        return;
     }
+
+    ctx->has_user_hmac = 1;
+
+    record->user_hmac.data = ctx->user_hmac;
+    record->user_hmac.len = sizeof(ctx->user_hmac);
 }
 
 

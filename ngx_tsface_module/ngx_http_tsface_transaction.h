@@ -68,6 +68,7 @@ typedef struct {
     ngx_uint_t                          generation;
     ngx_msec_t                          token_age;
     u_char                              fingerprint[16];
+    u_char                              user_hmac[64];
     const char                         *result;          /* of outcome */
 
     /* the machine */
@@ -87,6 +88,7 @@ typedef struct {
     unsigned                            recorded:1;      /* its last word */
     unsigned                            answered:1;
     unsigned                            has_fingerprint:1;
+    unsigned                            has_user_hmac:1;
 } ngx_http_tsface_ctx_t;
 
 
