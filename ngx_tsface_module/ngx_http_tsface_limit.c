@@ -109,6 +109,9 @@ static ngx_int_t ngx_http_tsface_limit_init_zone(ngx_shm_zone_t *shm_zone,
 
 static ngx_int_t ngx_http_tsface_limit_key(ngx_http_request_t *r,
     ngx_http_tsface_limit_ctx_t *ctx);
+static ngx_int_t ngx_http_tsface_limit_digest(const ngx_str_t *key,
+    u_char *digest);
+static void ngx_http_tsface_limit_cleanup(void *data);
 static ngx_int_t ngx_http_tsface_limit_decide(ngx_http_tsface_limit_ctx_t *ctx,
     ngx_uint_t n, uint64_t now);
 static void ngx_http_tsface_limit_enter(ngx_http_tsface_limit_ctx_t *ctx);
@@ -134,6 +137,11 @@ static uint64_t ngx_http_tsface_limit_now(void);
  * the other kind.
  */
 static ngx_uint_t  ngx_http_tsface_limit_tag;
+
+
+/* A worker's. */
+static EVP_MD      *ngx_http_tsface_limit_md;
+static EVP_MD_CTX  *ngx_http_tsface_limit_md_ctx;
 
 
 char *
@@ -614,7 +622,7 @@ ngx_http_tsface_limit_key(ngx_http_request_t *r,
 
     d = ctx->digest;
 
-    if (!EVP_Digest(key.data, key.len, d, NULL, EVP_sha256(), NULL)) {
+    if (ngx_http_tsface_limit_digest(&key, d) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "could not digest the key of tsface_limit_zone \"%V\"",
                       &ctx->shm_zone->shm.name);
@@ -624,6 +632,55 @@ ngx_http_tsface_limit_key(ngx_http_request_t *r,
     ctx->hash = (uint32_t) d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
 
     return NGX_OK;
+}
+
+
+/* SHA-256, looked up in OpenSSL once: that takes longer than a key does. */
+
+static ngx_int_t
+ngx_http_tsface_limit_digest(const ngx_str_t *key, u_char *digest)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_http_tsface_limit_md_ctx == NULL) {
+
+        /* in single process mode the module may go with a cycle */
+
+        cln = ngx_pool_cleanup_add(ngx_cycle->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = ngx_http_tsface_limit_cleanup;
+
+        ngx_http_tsface_limit_md = EVP_MD_fetch(NULL, "SHA256", NULL);
+        ngx_http_tsface_limit_md_ctx = EVP_MD_CTX_new();
+    }
+
+    if (ngx_http_tsface_limit_md == NULL
+        || ngx_http_tsface_limit_md_ctx == NULL
+        || !EVP_DigestInit_ex(ngx_http_tsface_limit_md_ctx,
+                              ngx_http_tsface_limit_md, NULL)
+        || !EVP_DigestUpdate(ngx_http_tsface_limit_md_ctx, key->data,
+                             key->len)
+        || !EVP_DigestFinal_ex(ngx_http_tsface_limit_md_ctx, digest, NULL))
+    {
+        ngx_http_tsface_limit_cleanup(NULL);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_tsface_limit_cleanup(void *data)
+{
+    EVP_MD_CTX_free(ngx_http_tsface_limit_md_ctx);
+    EVP_MD_free(ngx_http_tsface_limit_md);
+
+    ngx_http_tsface_limit_md_ctx = NULL;
+    ngx_http_tsface_limit_md = NULL;
 }
 
 
