@@ -79,15 +79,20 @@ static int ngx_http_tsface_trail_file_reopen(ngx_http_tsface_node_t *node);
 static ngx_int_t ngx_http_tsface_trail_file_follow(
     ngx_http_tsface_node_t *node, struct stat *sb,
     ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_file_hold(
+    ngx_http_tsface_node_t *node, struct stat *sb, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_file_lock(int fd, const char *suffix,
     ngx_msec_t wait, ngx_http_tsface_trail_result_t *result);
-static void ngx_http_tsface_trail_file_unlock(ngx_http_tsface_node_t *node);
+static ngx_int_t ngx_http_tsface_trail_file_unlock(int fd);
+static void ngx_http_tsface_trail_file_release(ngx_http_tsface_node_t *node);
 static void ngx_http_tsface_trail_file_close(ngx_http_tsface_node_t *node);
 static void ngx_http_tsface_trail_file_forget(ngx_http_tsface_node_t *node);
 static ngx_int_t ngx_http_tsface_trail_file_chain(int fd,
     ngx_http_tsface_chain_t *chain);
 static void ngx_http_tsface_trail_file_set_chain(int fd,
     ngx_http_tsface_chain_t *chain);
+static u_char *ngx_http_tsface_trail_file_digits(u_char *p, uint64_t n);
 static uint64_t ngx_http_tsface_trail_file_number(const u_char *p,
     ngx_int_t *rc);
 static ngx_int_t ngx_http_tsface_trail_file_end(
@@ -273,7 +278,6 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,
     ngx_http_tsface_trail_result_t *result)
 {
-    int                       fd;
     ngx_int_t                 rc;
     struct stat               sb;
     ngx_http_tsface_chain_t   end;
@@ -281,52 +285,18 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
 
     /*
-     * The chain's lock first, and the name looked up again under it: a lock
-     * on a file that the name no longer means would keep out nobody.
+     * The chain's lock first, and then the file's own, always in this order.
+     * The latter is free unless somebody deleted PATH.chain while a writer
+     * was at work: that one is waited for.
      */
 
-    do {
-        if (ngx_http_tsface_trail_file_follow(&file->chain, &sb, result)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        fd = file->chain.fd;
-
-        ngx_http_tsface_trail_file_forget(&file->chain);
-
-        if (ngx_http_tsface_trail_file_lock(fd, ".chain", wait, result)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_tsface_trail_file_follow(&file->chain, &sb, result);
-
-    } while (rc == NGX_OK && fd != file->chain.fd);
-
+    rc = ngx_http_tsface_trail_file_hold(&file->chain, &sb, wait, result);
     if (rc != NGX_OK) {
         goto failed;
     }
 
-    /*
-     * Then the file's own, always in this order.  It is free unless somebody
-     * deleted PATH.chain while a writer was at work: that one is waited for.
-     */
-
-    rc = ngx_http_tsface_trail_file_follow(&file->log, &sb, result);
+    rc = ngx_http_tsface_trail_file_hold(&file->log, &sb, wait, result);
     if (rc != NGX_OK) {
-        goto failed;
-    }
-
-    rc = ngx_http_tsface_trail_file_lock(file->log.fd, "", wait, result);
-    if (rc != NGX_OK) {
-        goto failed;
-    }
-
-    if (fstat(file->log.fd, &sb) == -1) {
-        rc = ngx_http_tsface_trail_file_error(result, "fstat()", "", errno);
         goto failed;
     }
 
@@ -340,11 +310,8 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
 
 failed:
 
-    ngx_http_tsface_trail_file_unlock(&file->log);
-    ngx_http_tsface_trail_file_unlock(&file->chain);
-
-    ngx_http_tsface_trail_file_forget(&file->log);
-    ngx_http_tsface_trail_file_forget(&file->chain);
+    ngx_http_tsface_trail_file_release(&file->log);
+    ngx_http_tsface_trail_file_release(&file->chain);
 
     if (rc != NGX_OK) {
         return NGX_ERROR;
@@ -574,6 +541,53 @@ ngx_http_tsface_trail_file_follow(ngx_http_tsface_node_t *node,
 
 
 /*
+ * Locks the file that node's name means.  The name is looked up when the lock
+ * is there, as one on a file that the name no longer means would keep out
+ * nobody; sb is of that time as well.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_file_hold(ngx_http_tsface_node_t *node,
+    struct stat *sb, ngx_msec_t wait, ngx_http_tsface_trail_result_t *result)
+{
+    int  fd;
+
+    for ( ;; ) {
+
+        if (node->fd == -1
+            && ngx_http_tsface_trail_file_follow(node, sb, result) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        fd = node->fd;
+
+        if (ngx_http_tsface_trail_file_lock(fd, node->suffix, wait, result)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_tsface_trail_file_follow(node, sb, result) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (fd == node->fd) {
+            return NGX_OK;
+        }
+
+        /* never both: another writer may want them the other way round */
+
+        if (fd == node->previous
+            && ngx_http_tsface_trail_file_unlock(fd) != NGX_OK)
+        {
+            ngx_http_tsface_trail_file_forget(node);
+        }
+    }
+}
+
+
+/*
  * Locks of the open file description, not of the process: they don't vanish
  * when nginx closes some other descriptor of the same file, and the kernel
  * drops them when a process dies, after its last write() has ended.
@@ -615,22 +629,31 @@ ngx_http_tsface_trail_file_lock(int fd, const char *suffix, ngx_msec_t wait,
 }
 
 
-static void
-ngx_http_tsface_trail_file_unlock(ngx_http_tsface_node_t *node)
+static ngx_int_t
+ngx_http_tsface_trail_file_unlock(int fd)
 {
     struct flock  fl;
-
-    if (node->fd == -1) {
-        return;
-    }
 
     ngx_memzero(&fl, sizeof(struct flock));
     fl.l_type = F_UNLCK;
     fl.l_whence = SEEK_SET;
 
-    if (fcntl(node->fd, F_OFD_SETLK, &fl) == -1) {
+    return fcntl(fd, F_OFD_SETLK, &fl) == -1 ? NGX_ERROR : NGX_OK;
+}
+
+
+/* Ends hold(), whether it succeeded or not. */
+
+static void
+ngx_http_tsface_trail_file_release(ngx_http_tsface_node_t *node)
+{
+    if (node->fd != -1
+        && ngx_http_tsface_trail_file_unlock(node->fd) != NGX_OK)
+    {
         ngx_http_tsface_trail_file_close(node);
     }
+
+    ngx_http_tsface_trail_file_forget(node);
 }
 
 
@@ -708,19 +731,36 @@ ngx_http_tsface_trail_file_chain(int fd, ngx_http_tsface_chain_t *chain)
 static void
 ngx_http_tsface_trail_file_set_chain(int fd, ngx_http_tsface_chain_t *chain)
 {
-    u_char  buf[NGX_HTTP_TSFACE_CHAIN_LEN + 1];
+    u_char  buf[NGX_HTTP_TSFACE_CHAIN_LEN], *p;
 
-    (void) snprintf((char *) buf, sizeof(buf),
-                    NGX_HTTP_TSFACE_CHAIN_MAGIC "%020llu %.*s %020llu %020llu",
-                    (unsigned long long) chain->seq,
-                    NGX_HTTP_TSFACE_RECORD_MAC_LEN, (char *) chain->mac,
-                    (unsigned long long) chain->ino,
-                    (unsigned long long) chain->size);
+    p = ngx_cpymem(buf, NGX_HTTP_TSFACE_CHAIN_MAGIC,
+                   sizeof(NGX_HTTP_TSFACE_CHAIN_MAGIC) - 1);
 
-    buf[NGX_HTTP_TSFACE_CHAIN_LEN - 1] = '\n';
+    p = ngx_http_tsface_trail_file_digits(p, chain->seq);
+    *p++ = ' ';
+    p = ngx_cpymem(p, chain->mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+    *p++ = ' ';
+    p = ngx_http_tsface_trail_file_digits(p, chain->ino);
+    *p++ = ' ';
+    p = ngx_http_tsface_trail_file_digits(p, chain->size);
+    *p++ = LF;
 
     (void) ngx_http_tsface_trail_file_pwrite(fd, buf,
                                              NGX_HTTP_TSFACE_CHAIN_LEN, 0);
+}
+
+
+static u_char *
+ngx_http_tsface_trail_file_digits(u_char *p, uint64_t n)
+{
+    size_t  i;
+
+    for (i = 20; i; i--) {
+        p[i - 1] = (u_char) ('0' + n % 10);
+        n /= 10;
+    }
+
+    return p + 20;
 }
 
 
