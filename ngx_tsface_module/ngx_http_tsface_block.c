@@ -10,6 +10,9 @@
 #include "ngx_http_tsface_block.h"
 
 
+#define NGX_HTTP_TSFACE_BLOCK_NAME_MAX   64
+
+
 typedef struct {
     ngx_command_t    *commands;
     void             *conf;
@@ -17,6 +20,8 @@ typedef struct {
 } ngx_http_tsface_block_ctx_t;
 
 
+static ngx_int_t ngx_http_tsface_block_name(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_str_t *name);
 static char *ngx_http_tsface_block_handler(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
 static ngx_uint_t ngx_http_tsface_block_args(ngx_conf_t *cf, ngx_uint_t type);
@@ -33,6 +38,37 @@ static ngx_uint_t  ngx_http_tsface_block_argument_number[] = {
     NGX_CONF_TAKE6,
     NGX_CONF_TAKE7
 };
+
+
+void *
+ngx_http_tsface_block_create(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_array_t *blocks, size_t size)
+{
+    void       *block;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_http_tsface_block_name(cf, cmd, &value[1]) != NGX_OK) {
+        return NULL;
+    }
+
+    if (ngx_http_tsface_block_find(blocks, &value[1]) != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate %V \"%V\": rename or remove one",
+                           &cmd->name, &value[1]);
+        return NULL;
+    }
+
+    block = ngx_pcalloc(cf->pool, size);
+    if (block == NULL) {
+        return NULL;
+    }
+
+    *(ngx_str_t *) block = value[1];
+
+    return block;
+}
 
 
 char *
@@ -56,6 +92,89 @@ ngx_http_tsface_block_parse(ngx_conf_t *cf, ngx_command_t *commands,
     pcf.handler_conf = (void *) &ctx;
 
     return ngx_conf_parse(&pcf, NULL);
+}
+
+
+char *
+ngx_http_tsface_block_add(ngx_array_t *blocks, void *block)
+{
+    void  **slot;
+
+    slot = ngx_array_push(blocks);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = block;
+
+    return NGX_CONF_OK;
+}
+
+
+void *
+ngx_http_tsface_block_find(const ngx_array_t *blocks, const ngx_str_t *name)
+{
+    void        **block;
+    ngx_str_t    *other;
+    ngx_uint_t    i;
+
+    block = blocks->elts;
+
+    for (i = 0; i < blocks->nelts; i++) {
+        other = block[i];
+
+        if (other->len == name->len
+            && ngx_memcmp(other->data, name->data, name->len) == 0)
+        {
+            return block[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Names go into records, variables and logs, so few bytes are allowed. */
+
+static ngx_int_t
+ngx_http_tsface_block_name(ngx_conf_t *cf, ngx_command_t *cmd,
+    const ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (name->len == 0 || name->len > NGX_HTTP_TSFACE_BLOCK_NAME_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the name of \"%V\" must have 1 to %d characters, "
+                           "\"%V\" has %uz", &cmd->name,
+                           NGX_HTTP_TSFACE_BLOCK_NAME_MAX, name, name->len);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+            || (ch >= '0' && ch <= '9')
+            || ch == '_' || ch == '.' || ch == '-')
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" of \"%V\": use letters, "
+                           "digits, \"_\", \".\" and \"-\"",
+                           name, &cmd->name);
+        return NGX_ERROR;
+    }
+
+    if (name->len == 3 && ngx_strcmp(name->data, "off") == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" can't be named \"off\"", &cmd->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

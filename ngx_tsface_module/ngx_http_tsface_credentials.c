@@ -15,7 +15,6 @@
 #include "ngx_http_tsface_module.h"
 
 
-#define NGX_HTTP_TSFACE_NAME_MAX         64
 #define NGX_HTTP_TSFACE_CLIENT_ID_MAX    512
 #define NGX_HTTP_TSFACE_RESOURCE_MAX     2048
 #define NGX_HTTP_TSFACE_SSL_NAME_MAX     253
@@ -49,8 +48,6 @@ static char *ngx_http_tsface_credentials_timeout(ngx_conf_t *cf, void *post,
 static char *ngx_http_tsface_credentials_not_empty(ngx_conf_t *cf, void *post,
     void *data);
 
-static ngx_int_t ngx_http_tsface_credentials_name(ngx_conf_t *cf,
-    ngx_command_t *cmd, const ngx_array_t *credentials, const ngx_str_t *name);
 static ngx_int_t ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static void ngx_http_tsface_credentials_defaults(
@@ -316,42 +313,25 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tsface_main_conf_t *tmcf = conf;
 
     char                             *rv;
-    ngx_str_t                        *value;
-    ngx_http_tsface_credentials_t    *credentials, **slot;
+    ngx_http_tsface_credentials_t    *credentials;
     ngx_http_tsface_endpoint_conf_t  *ecf;
 
-    if (tmcf->credentials.elts == NULL
-        && ngx_array_init(&tmcf->credentials, cf->pool, 4,
-                          sizeof(ngx_http_tsface_credentials_t *))
-           != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_http_tsface_credentials_name(cf, cmd, &tmcf->credentials,
-                                         &value[1])
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    credentials = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_credentials_t));
+    credentials = ngx_http_tsface_block_create(cf, cmd, &tmcf->credentials,
+                                       sizeof(ngx_http_tsface_credentials_t));
     if (credentials == NULL) {
         return NGX_CONF_ERROR;
     }
 
     /*
-     * set by ngx_pcalloc():
+     * set by ngx_http_tsface_block_create():
      *
-     *     all strings = { 0, NULL };
+     *     credentials->name;
+     *     all other strings = { 0, NULL };
      *     credentials->client_secret = NULL;
      *     credentials->parameters = NULL;
      *     credentials->endpoint_conf.ssl_protocols = 0;
      */
 
-    credentials->name = value[1];
     credentials->auth_method = NGX_CONF_UNSET_UINT;
     credentials->exchange_timeout = NGX_CONF_UNSET_MSEC;
     credentials->token_wait = NGX_CONF_UNSET_MSEC;
@@ -393,14 +373,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     credentials->index = tmcf->credentials.nelts;
 
-    slot = ngx_array_push(&tmcf->credentials);
-    if (slot == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *slot = credentials;
-
-    return NGX_CONF_OK;
+    return ngx_http_tsface_block_add(&tmcf->credentials, credentials);
 }
 
 
@@ -408,72 +381,7 @@ ngx_http_tsface_credentials_t *
 ngx_http_tsface_credentials_find(const ngx_array_t *credentials,
     const ngx_str_t *name)
 {
-    ngx_uint_t                       i;
-    ngx_http_tsface_credentials_t  **elts;
-
-    elts = credentials->elts;
-
-    for (i = 0; i < credentials->nelts; i++) {
-
-        if (elts[i]->name.len == name->len
-            && ngx_memcmp(elts[i]->name.data, name->data, name->len) == 0)
-        {
-            return elts[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-/* Names go into records, variables and logs, so few bytes are allowed. */
-
-static ngx_int_t
-ngx_http_tsface_credentials_name(ngx_conf_t *cf, ngx_command_t *cmd,
-    const ngx_array_t *credentials, const ngx_str_t *name)
-{
-    size_t  i;
-    u_char  ch;
-
-    if (name->len == 0 || name->len > NGX_HTTP_TSFACE_NAME_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the name of \"%V\" must have 1 to %d characters, "
-                           "\"%V\" has %uz", &cmd->name,
-                           NGX_HTTP_TSFACE_NAME_MAX, name, name->len);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-            || (ch >= '0' && ch <= '9')
-            || ch == '_' || ch == '.' || ch == '-')
-        {
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid name \"%V\" of \"%V\": use letters, "
-                           "digits, \"_\", \".\" and \"-\"",
-                           name, &cmd->name);
-        return NGX_ERROR;
-    }
-
-    if (name->len == 3 && ngx_strcmp(name->data, "off") == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" can't be named \"off\"", &cmd->name);
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_tsface_credentials_find(credentials, name) != NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate %V \"%V\": rename or remove one",
-                           &cmd->name, name);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_tsface_block_find(credentials, name);
 }
 
 

@@ -33,7 +33,7 @@ typedef struct ngx_http_tsface_token_s        ngx_http_tsface_token_t;
 
 
 struct ngx_http_tsface_credentials_s {
-    ngx_str_t                        name;
+    ngx_str_t                        name;           /* first: block.h */
     ngx_str_t                        region;         /* "custom" if none */
     ngx_str_t                        client_id;
     ngx_http_tsface_secret_t        *client_secret;

@@ -20,7 +20,6 @@
 #endif
 
 
-#define NGX_HTTP_TSFACE_TRAIL_NAME_MAX      64
 #define NGX_HTTP_TSFACE_TRAIL_TIMEOUT_MAX   3600000
 
 /* of one batch: the trail's lock is held while it is sealed and written */
@@ -95,8 +94,6 @@ struct ngx_http_tsface_writer_s {
 };
 
 
-static ngx_int_t ngx_http_tsface_trail_name(ngx_conf_t *cf,
-    ngx_command_t *cmd, const ngx_array_t *trails, const ngx_str_t *name);
 static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
     ngx_http_tsface_trail_t *trail);
 static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
@@ -217,39 +214,23 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_tsface_main_conf_t *tmcf = conf;
 
     char                      *rv;
-    ngx_str_t                 *value;
-    ngx_http_tsface_trail_t   *trail, **slot;
+    ngx_http_tsface_trail_t   *trail;
 
-    if (tmcf->trails.elts == NULL
-        && ngx_array_init(&tmcf->trails, cf->pool, 2,
-                          sizeof(ngx_http_tsface_trail_t *))
-           != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_http_tsface_trail_name(cf, cmd, &tmcf->trails, &value[1])
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    trail = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_trail_t));
+    trail = ngx_http_tsface_block_create(cf, cmd, &tmcf->trails,
+                                         sizeof(ngx_http_tsface_trail_t));
     if (trail == NULL) {
         return NGX_CONF_ERROR;
     }
 
     /*
-     * set by ngx_pcalloc():
+     * set by ngx_http_tsface_block_create():
      *
+     *     trail->name;
      *     trail->path = { 0, NULL };
      *     trail->key = NULL;
      *     trail->writer = NULL;
      */
 
-    trail->name = value[1];
     trail->durability = NGX_CONF_UNSET_UINT;
     trail->on_failure = NGX_CONF_UNSET_UINT;
     trail->user_id = NGX_CONF_UNSET_UINT;
@@ -281,83 +262,14 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    slot = ngx_array_push(&tmcf->trails);
-    if (slot == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *slot = trail;
-
-    return NGX_CONF_OK;
+    return ngx_http_tsface_block_add(&tmcf->trails, trail);
 }
 
 
 ngx_http_tsface_trail_t *
 ngx_http_tsface_trail_find(const ngx_array_t *trails, const ngx_str_t *name)
 {
-    ngx_uint_t                 i;
-    ngx_http_tsface_trail_t  **trail;
-
-    trail = trails->elts;
-
-    for (i = 0; i < trails->nelts; i++) {
-        if (trail[i]->name.len == name->len
-            && ngx_memcmp(trail[i]->name.data, name->data, name->len) == 0)
-        {
-            return trail[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_trail_name(ngx_conf_t *cf, ngx_command_t *cmd,
-    const ngx_array_t *trails, const ngx_str_t *name)
-{
-    size_t  i;
-    u_char  ch;
-
-    if (name->len == 0 || name->len > NGX_HTTP_TSFACE_TRAIL_NAME_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the name of \"%V\" must have 1 to %d characters, "
-                           "\"%V\" has %uz", &cmd->name,
-                           NGX_HTTP_TSFACE_TRAIL_NAME_MAX, name, name->len);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-            || (ch >= '0' && ch <= '9')
-            || ch == '_' || ch == '.' || ch == '-')
-        {
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid name \"%V\" of \"%V\": use letters, "
-                           "digits, \"_\", \".\" and \"-\"",
-                           name, &cmd->name);
-        return NGX_ERROR;
-    }
-
-    if (name->len == 3 && ngx_memcmp(name->data, "off", 3) == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" can't be named \"off\"", &cmd->name);
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_tsface_trail_find(trails, name) != NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate %V \"%V\": rename or remove one",
-                           &cmd->name, name);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_tsface_block_find(trails, name);
 }
 
 

@@ -37,7 +37,7 @@ typedef struct ngx_http_tsface_entry_s   ngx_http_tsface_entry_t;
 
 /* A tsface_audit_trail block. */
 typedef struct {
-    ngx_str_t                   name;
+    ngx_str_t                   name;           /* first: block.h */
     ngx_str_t                   path;           /* full, NUL-terminated */
     ngx_http_tsface_secret_t   *key;
     ngx_uint_t                  durability;
