@@ -315,6 +315,15 @@ ngx_http_tsface_client_ssl(ngx_http_tsface_client_t *client)
         return;
     }
 
+    /*
+     * Many servers end a body by closing the connection without a word of TLS.
+     * A token is in a JSON object, which is whole or no JSON at all.
+     */
+
+#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF
+    SSL_set_options(c->ssl->connection, SSL_OP_IGNORE_UNEXPECTED_EOF);
+#endif
+
     /* RFC 6066 3: literal addresses are not permitted in SNI */
 
     if (!endpoint->ssl_name_is_address
