@@ -135,13 +135,10 @@ my @curl = ('curl', '-s', '-o', $t->dir . '/tmp/body', '-w',
 my $url = 'http://127.0.0.1:' . $t->port . $path;
 my $big = $t->write_file('tmp/big.json',
     '{"user_id":"user-1","x":"' . 'x' x 60_000 . '"}');
-my $bigger = $t->write_file('tmp/bigger.json',
-    '{"user_id":"user-1","x":"' . 'x' x 70_000 . '"}');
 
 for my $case (
     [ 'a body', '2 204', '-d', '{"user_id":"user-1"}' ],
     [ 'of 60 kB', '2 204', '-d', "\@$big" ],
-    [ 'over 64 kB', '2 413', '-d', "\@$bigger" ],
     [ 'without a length', '2 204', '-H', 'Content-Length:', '-T', $big,
         '-X', 'POST' ],
     [ 'no body', '2 400', '-X', 'POST' ],
@@ -191,6 +188,23 @@ syswrite $socket, frame(HEADERS, 0, 1, substr $block, 0, 7)
     . frame(CONTINUATION, END_HEADERS, 1, substr $block, 18)
     . frame(DATA, END_STREAM, 1, $body);
 is answer($socket), 204, 'headers in pieces';
+
+# --- too large, told before and not (curl itself gives up over the
+# RST_STREAM that nginx ends such a stream with)
+
+my $large = '{"user_id":"user-1","x":"' . 'x' x 70_000 . '"}';
+for my $fields ([ 'content-length', length $large ], []) {
+    $socket = h2_connect();
+    syswrite $socket, frame(HEADERS, END_HEADERS, 1, request(@$fields));
+    my @pieces = unpack '(a14000)*', $large;
+    for my $i (0 .. $#pieces) {
+        syswrite $socket, frame(DATA, $i == $#pieces ? END_STREAM : 0, 1,
+            $pieces[$i]);
+        sleep 0.05;     # for the window to open
+    }
+    is answer($socket), 413, 'over 64 kB, '
+        . (@$fields ? 'with its length' : 'without');
+}
 
 # --- what lies about its length
 
