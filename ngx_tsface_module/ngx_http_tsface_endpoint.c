@@ -19,6 +19,9 @@
 
 #define NGX_HTTP_TSFACE_VERIFY_DEPTH      9
 
+/* After as many connect timeouts no other address is tried. */
+#define NGX_HTTP_TSFACE_CONNECTS          3
+
 
 static ngx_int_t ngx_http_tsface_endpoint_authority(ngx_conf_t *cf,
     ngx_http_tsface_url_t *url, const ngx_str_t *text, const char *directive);
@@ -422,6 +425,8 @@ ngx_http_tsface_endpoint_init(ngx_conf_t *cf,
 
     conf->next_upstream = NGX_HTTP_UPSTREAM_FT_ERROR
                           |NGX_HTTP_UPSTREAM_FT_TIMEOUT;
+    conf->next_upstream_timeout = NGX_HTTP_TSFACE_CONNECTS
+                                  * endpoint->conf.connect_timeout;
 
     conf->ignore_headers = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
                            |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES

@@ -13,10 +13,6 @@
 #include "ngx_http_tsface_resolve.h"
 
 
-/* How many addresses one attempt tries to connect to. */
-#define NGX_HTTP_TSFACE_PEER_TRIES   3
-
-
 typedef struct {
     ngx_http_tsface_endpoint_t  *endpoint;
     ngx_http_upstream_t         *upstream;
@@ -83,7 +79,10 @@ ngx_http_tsface_peer_init(ngx_http_request_t *r,
     u->peer.free = ngx_http_tsface_peer_free;
     u->peer.set_session = ngx_http_tsface_peer_set_session;
     u->peer.save_session = ngx_http_tsface_peer_save_session;
-    u->peer.tries = ngx_min(peer->addrs->naddrs, NGX_HTTP_TSFACE_PEER_TRIES);
+
+    /* all: a host without IPv6 may meet any number of such addresses first */
+
+    u->peer.tries = peer->addrs->naddrs;
 
     return NGX_OK;
 }

@@ -11,7 +11,7 @@ package TSFace::Test;
 use strict;
 use warnings;
 
-use IO::Socket::INET;
+use IO::Socket::IP;
 use POSIX ();
 
 # Starts the sandbox, once; options are its command line's: sandbox(
@@ -26,13 +26,13 @@ sub sandbox {
 
 # Runs code->($socket, $n) for each connection, in a process of its own per
 # connection, n counting them.  Returns the port.  Options: tls => NAME of a
-# certificate in the certs folder; port.
+# certificate in the certs folder; port; address.
 
 sub fake_server {
     my ($self, $code, %o) = @_;
 
     my $port = $o{port} || free_port();
-    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+    my $listener = IO::Socket::IP->new(LocalAddr => $o{address} || '127.0.0.1',
         LocalPort => $port, Listen => 128, ReuseAddr => 1, Proto => 'tcp')
         or die "port $port: $!\n";
 
