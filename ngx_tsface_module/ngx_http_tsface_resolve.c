@@ -342,7 +342,13 @@ ngx_http_tsface_resolve_wait(ngx_http_tsface_resolve_t *resolve,
     if (resolve->failed && resolve->ctx == NULL
         && ngx_queue_head(&resolve->waiters) == &waiter->queue)
     {
-        ngx_http_tsface_resolve_begin(resolve);
+        /* not from here: an answer in the cache would call the waiter now */
+
+        if (resolve->timer.timer_set) {
+            ngx_del_timer(&resolve->timer);
+        }
+
+        ngx_add_timer(&resolve->timer, 1);
     }
 }
 
