@@ -8,45 +8,25 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <openssl/evp.h>
-
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_region.h"
+#include "ngx_http_tsface_setter.h"
 
 
 #define NGX_HTTP_TSFACE_CLIENT_ID_MAX    512
 #define NGX_HTTP_TSFACE_RESOURCE_MAX     2048
 #define NGX_HTTP_TSFACE_SSL_NAME_MAX     253
-#define NGX_HTTP_TSFACE_TIMEOUT_MAX      3600000
 #define NGX_HTTP_TSFACE_KEEPALIVE_MAX    1024
-
-#define NGX_HTTP_TSFACE_TOKEN_PATH       "/oidc/token"
-
-
-typedef struct {
-    ngx_str_t    name;
-    ngx_str_t    endpoint;
-    ngx_str_t    token_endpoint;
-} ngx_http_tsface_region_t;
 
 
 static char *ngx_http_tsface_credentials_region(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
-static char *ngx_http_tsface_credentials_url(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_tsface_credentials_word(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 static char *ngx_http_tsface_credentials_parameter(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_tsface_credentials_file(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_tsface_credentials_protocols(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
-static char *ngx_http_tsface_credentials_timeout(ngx_conf_t *cf, void *post,
-    void *data);
-static char *ngx_http_tsface_credentials_not_empty(ngx_conf_t *cf, void *post,
-    void *data);
 
 static ngx_int_t ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
@@ -56,32 +36,6 @@ static ngx_int_t ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static ngx_uint_t ngx_http_tsface_credentials_same_peer(
     const ngx_http_tsface_url_t *one, const ngx_http_tsface_url_t *two);
-static ngx_int_t ngx_http_tsface_credentials_fingerprint(
-    ngx_http_tsface_credentials_t *credentials);
-static ngx_int_t ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md,
-    const ngx_str_t *str);
-static ngx_int_t ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md,
-    uint64_t n);
-static const ngx_http_tsface_region_t *ngx_http_tsface_region_find(
-    const ngx_str_t *name);
-
-
-#define ngx_http_tsface_region(name, host)                                    \
-    { ngx_string(name),                                                       \
-      ngx_string("https://" host "/cis"),                                     \
-      ngx_string("https://" host NGX_HTTP_TSFACE_TOKEN_PATH) }
-
-static const ngx_http_tsface_region_t  ngx_http_tsface_regions[] = {
-
-    ngx_http_tsface_region("sbx", "api.sbx.transmitsecurity.io"),
-    ngx_http_tsface_region("us", "api.transmitsecurity.io"),
-    ngx_http_tsface_region("eu", "api.eu.transmitsecurity.io"),
-    ngx_http_tsface_region("ca", "api.ca.transmitsecurity.io"),
-    ngx_http_tsface_region("au", "api.au.transmitsecurity.io"),
-    ngx_http_tsface_region("jp", "api.gasne1-ts01.transmitsecurity.io"),
-
-    { ngx_null_string, ngx_null_string, ngx_null_string }
-};
 
 
 /* Fields that the token request has already, or must not have. */
@@ -118,14 +72,6 @@ static size_t  ngx_http_tsface_resource_max = NGX_HTTP_TSFACE_RESOURCE_MAX;
 static size_t  ngx_http_tsface_ssl_name_max = NGX_HTTP_TSFACE_SSL_NAME_MAX;
 
 
-static ngx_conf_post_t  ngx_http_tsface_timeout_post = {
-    ngx_http_tsface_credentials_timeout
-};
-
-static ngx_conf_post_t  ngx_http_tsface_not_empty_post = {
-    ngx_http_tsface_credentials_not_empty
-};
-
 static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_bounds = {
     ngx_conf_check_num_bounds, 0, NGX_HTTP_TSFACE_KEEPALIVE_MAX
 };
@@ -146,21 +92,21 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
 
     { ngx_string("endpoint"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_url,
+      ngx_http_tsface_set_url_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, endpoint_url),
       NULL },
 
     { ngx_string("token_endpoint"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_url,
+      ngx_http_tsface_set_url_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, token_endpoint_url),
       NULL },
 
     { ngx_string("client_id"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_word,
+      ngx_http_tsface_set_word_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, client_id),
       &ngx_http_tsface_client_id_max },
@@ -181,7 +127,7 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
 
     { ngx_string("resource"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_word,
+      ngx_http_tsface_set_word_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, resource),
       &ngx_http_tsface_resource_max },
@@ -202,7 +148,7 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
 
     { ngx_string("trusted_certificate"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_file,
+      ngx_http_tsface_set_path_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t,
                endpoint_conf.trusted_certificate),
@@ -210,7 +156,7 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
 
     { ngx_string("ssl_name"),
       NGX_CONF_TAKE1,
-      ngx_http_tsface_credentials_word,
+      ngx_http_tsface_set_word_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_name),
       &ngx_http_tsface_ssl_name_max },
@@ -416,84 +362,6 @@ ngx_http_tsface_credentials_region(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/*
- * Takes the URL apart only to tell what is wrong with it while its line is
- * known; what comes of it is decided when the block is complete.
- */
-
-static char *
-ngx_http_tsface_credentials_url(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    char  *p = conf;
-
-    ngx_str_t              *field, *value;
-    ngx_http_tsface_url_t   url;
-
-    field = (ngx_str_t *) (p + cmd->offset);
-
-    if (field->data != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_http_tsface_endpoint_parse(cf, &value[1],
-                                       (const char *) cmd->name.data, &url)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    *field = value[1];
-
-    return NGX_CONF_OK;
-}
-
-
-/* A string of visible ASCII; cmd->post points to the most it may have. */
-
-static char *
-ngx_http_tsface_credentials_word(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    char  *p = conf;
-
-    size_t      i, *max;
-    ngx_str_t  *field, *value;
-
-    field = (ngx_str_t *) (p + cmd->offset);
-
-    if (field->data != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    max = cmd->post;
-
-    if (value[1].len == 0 || value[1].len > *max) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must have 1 to %uz characters, not %uz",
-                           &cmd->name, *max, value[1].len);
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 0; i < value[1].len; i++) {
-
-        if (value[1].data[i] <= ' ' || value[1].data[i] >= 0x7f) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid character in \"%V\" \"%V\": only "
-                               "visible ASCII is allowed",
-                               &cmd->name, &value[1]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    *field = value[1];
-
-    return NGX_CONF_OK;
-}
-
-
 static char *
 ngx_http_tsface_credentials_parameter(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
@@ -563,36 +431,6 @@ ngx_http_tsface_credentials_parameter(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-static char *
-ngx_http_tsface_credentials_file(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    char  *p = conf;
-
-    ngx_str_t  *field, *value;
-
-    field = (ngx_str_t *) (p + cmd->offset);
-
-    if (field->data != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        return "needs the path of a file";
-    }
-
-    *field = value[1];
-
-    if (ngx_conf_full_name(cf->cycle, field, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 /* ngx_conf_set_bitmask_slot() would add a second directive to the first. */
 
 static char *
@@ -606,32 +444,6 @@ ngx_http_tsface_credentials_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     return ngx_conf_set_bitmask_slot(cf, cmd, conf);
-}
-
-
-static char *
-ngx_http_tsface_credentials_timeout(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_msec_t *msp = data;
-
-    if (*msp == 0 || *msp > NGX_HTTP_TSFACE_TIMEOUT_MAX) {
-        return "must be between 1ms and 1h";
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_tsface_credentials_not_empty(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_str_t *value = data;
-
-    if (value->len == 0) {
-        return "must not be empty";
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -707,67 +519,26 @@ static ngx_int_t
 ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
 {
-    u_char                           *p;
-    ngx_uint_t                        derive;
     ngx_http_tsface_url_t             url, token_url;
     const ngx_http_tsface_region_t   *region;
     ngx_http_tsface_endpoint_conf_t  *ecf;
 
     ecf = &credentials->endpoint_conf;
     region = ngx_http_tsface_region_find(&credentials->region);
-    derive = 0;
 
     if (region == NULL) {
         ngx_str_set(&credentials->region, "custom");
     }
 
-    /*
-     * The host of an endpoint of one's own (a custom domain) has its token
-     * endpoint too: without a region, or with another host than the region's,
-     * the region's token endpoint is never asked.
-     */
-
-    if (credentials->token_endpoint_url.data == NULL) {
-
-        if (credentials->endpoint_url.data == NULL && region != NULL) {
-            credentials->token_endpoint_url = region->token_endpoint;
-
-        } else {
-            derive = 1;
-        }
-    }
-
-    if (credentials->endpoint_url.data == NULL && region != NULL) {
-        credentials->endpoint_url = region->endpoint;
-    }
-
-    if (ngx_http_tsface_endpoint_parse(cf, &credentials->endpoint_url,
-                                       "endpoint", &url)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (derive) {
-        p = ngx_pnalloc(cf->pool, sizeof("https://") - 1 + url.authority.len
-                                  + sizeof(NGX_HTTP_TSFACE_TOKEN_PATH));
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        credentials->token_endpoint_url.data = p;
-
-        p = ngx_sprintf(p, "%s://%V" NGX_HTTP_TSFACE_TOKEN_PATH,
-                        url.tls ? "https" : "http", &url.authority);
-
-        credentials->token_endpoint_url.len =
-                                     p - credentials->token_endpoint_url.data;
-        *p = '\0';
-    }
-
-    if (ngx_http_tsface_endpoint_parse(cf, &credentials->token_endpoint_url,
-                                       "token_endpoint", &token_url)
-        != NGX_OK)
+    if (ngx_http_tsface_region_urls(cf, region, &credentials->endpoint_url,
+                                    &credentials->token_endpoint_url)
+        != NGX_OK
+        || ngx_http_tsface_endpoint_parse(cf, &credentials->endpoint_url,
+                                          "endpoint", &url)
+           != NGX_OK
+        || ngx_http_tsface_endpoint_parse(cf, &credentials->token_endpoint_url,
+                                          "token_endpoint", &token_url)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -817,137 +588,4 @@ ngx_http_tsface_credentials_same_peer(const ngx_http_tsface_url_t *one,
            && one->host.len == two->host.len
            && ngx_strncasecmp(one->host.data, two->host.data, one->host.len)
               == 0;
-}
-
-
-/*
- * Each part has its length in front of it, so that no two configurations
- * write the same bytes.  The secret goes in as its digest: nothing of it is
- * left in a context that might not be wiped.
- */
-
-static ngx_int_t
-ngx_http_tsface_credentials_fingerprint(
-    ngx_http_tsface_credentials_t *credentials)
-{
-    ngx_int_t                         rc;
-    ngx_str_t                         digest;
-    ngx_uint_t                        i, n;
-    EVP_MD_CTX                       *md;
-    ngx_keyval_t                     *kv;
-    u_char                            buf[EVP_MAX_MD_SIZE];
-    ngx_http_tsface_endpoint_conf_t  *ecf;
-
-    rc = NGX_ERROR;
-    ecf = &credentials->endpoint_conf;
-
-    kv = NULL;
-    n = 0;
-
-    if (credentials->parameters != NULL) {
-        kv = credentials->parameters->elts;
-        n = credentials->parameters->nelts;
-    }
-
-    md = EVP_MD_CTX_new();
-    if (md == NULL) {
-        return NGX_ERROR;
-    }
-
-    digest.data = buf;
-    digest.len = NGX_HTTP_TSFACE_FINGERPRINT_LEN;
-
-    if (!EVP_Digest(credentials->client_secret->value.data,
-                    credentials->client_secret->value.len,
-                    buf, NULL, EVP_sha256(), NULL)
-        || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)
-        || ngx_http_tsface_credentials_digest_str(md,
-                                              &credentials->token_endpoint_url)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md,
-                                                  &credentials->endpoint_url)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &credentials->client_id)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &digest) != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &credentials->resource)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &ecf->ssl_name)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md, ecf->verify) != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md,
-                                                  &ecf->trusted_certificate)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md, n) != NGX_OK)
-    {
-        goto done;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (ngx_http_tsface_credentials_digest_str(md, &kv[i].key) != NGX_OK
-            || ngx_http_tsface_credentials_digest_str(md, &kv[i].value)
-               != NGX_OK)
-        {
-            goto done;
-        }
-    }
-
-    if (EVP_DigestFinal_ex(md, buf, NULL)) {
-        ngx_memcpy(credentials->fingerprint, buf,
-                   NGX_HTTP_TSFACE_FINGERPRINT_LEN);
-        rc = NGX_OK;
-    }
-
-done:
-
-    EVP_MD_CTX_free(md);
-    OPENSSL_cleanse(buf, sizeof(buf));
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md, const ngx_str_t *str)
-{
-    if (ngx_http_tsface_credentials_digest_num(md, str->len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return EVP_DigestUpdate(md, str->data, str->len) ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md, uint64_t n)
-{
-    u_char      buf[sizeof(uint64_t)];
-    ngx_uint_t  i;
-
-    for (i = 0; i < sizeof(buf); i++) {
-        buf[i] = (u_char) (n >> (8 * i));
-    }
-
-    return EVP_DigestUpdate(md, buf, sizeof(buf)) ? NGX_OK : NGX_ERROR;
-}
-
-
-static const ngx_http_tsface_region_t *
-ngx_http_tsface_region_find(const ngx_str_t *name)
-{
-    const ngx_http_tsface_region_t  *region;
-
-    for (region = ngx_http_tsface_regions; region->name.len; region++) {
-
-        if (region->name.len == name->len
-            && ngx_memcmp(region->name.data, name->data, name->len) == 0)
-        {
-            return region;
-        }
-    }
-
-    return NULL;
 }

@@ -77,5 +77,9 @@ char *ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_find(
     const ngx_array_t *credentials, const ngx_str_t *name);
 
+/* Sets fingerprint, from all the other members that a block sets. */
+ngx_int_t ngx_http_tsface_credentials_fingerprint(
+    ngx_http_tsface_credentials_t *credentials);
+
 
 #endif /* _NGX_HTTP_TSFACE_CREDENTIALS_H_INCLUDED_ */

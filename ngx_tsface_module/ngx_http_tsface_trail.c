@@ -11,6 +11,7 @@
 
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_setter.h"
 #include "ngx_http_tsface_trail.h"
 #include "ngx_http_tsface_trail_file.h"
 
@@ -19,8 +20,6 @@
 #error "tsface_audit_trail needs nginx built with --with-threads"
 #endif
 
-
-#define NGX_HTTP_TSFACE_TRAIL_TIMEOUT_MAX   3600000
 
 /* of one batch: the trail's lock is held while it is sealed and written */
 #define NGX_HTTP_TSFACE_TRAIL_BATCH         512
@@ -98,8 +97,6 @@ static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
     ngx_http_tsface_trail_t *trail);
 static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
     const ngx_array_t *trails, ngx_http_tsface_trail_t *trail);
-static char *ngx_http_tsface_trail_timeout(ngx_conf_t *cf, void *post,
-    void *data);
 static void ngx_http_tsface_trail_complain(ngx_uint_t level, ngx_log_t *log,
     const ngx_http_tsface_trail_t *trail,
     const ngx_http_tsface_trail_result_t *result, const char *then);
@@ -151,11 +148,6 @@ static ngx_conf_enum_t  ngx_http_tsface_trail_user_id[] = {
 };
 
 
-static ngx_conf_post_t  ngx_http_tsface_trail_timeout_post = {
-    ngx_http_tsface_trail_timeout
-};
-
-
 static ngx_command_t  ngx_http_tsface_trail_commands[] = {
 
     { ngx_string("file"),
@@ -184,7 +176,7 @@ static ngx_command_t  ngx_http_tsface_trail_commands[] = {
       ngx_conf_set_msec_slot,
       0,
       offsetof(ngx_http_tsface_trail_t, timeout),
-      &ngx_http_tsface_trail_timeout_post },
+      &ngx_http_tsface_timeout_post },
 
     { ngx_string("on_failure"),
       NGX_CONF_TAKE1,
@@ -401,19 +393,6 @@ failed:
     }
 
     return NGX_ERROR;
-}
-
-
-static char *
-ngx_http_tsface_trail_timeout(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_msec_t *msp = data;
-
-    if (*msp == 0 || *msp > NGX_HTTP_TSFACE_TRAIL_TIMEOUT_MAX) {
-        return "must be between 1ms and 1h";
-    }
-
-    return NGX_CONF_OK;
 }
 
 

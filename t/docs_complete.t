@@ -70,7 +70,7 @@ my @words = map { $source{$_} =~
 described('values of directives', 8,
     sub { $doc{'directives.md'} =~ /\b\Q$_[0]\E\b/ }, @words);
 
-my %region = $source{credentials} =~
+my %region = $source{region} =~
     /ngx_http_tsface_region\("(\w+)", "([\w.-]+)"\)/g;
 described('regions', 6, sub {
     row('directives.md', $_[0]) =~ m{`https://\Q$region{$_[0]}\E/cis`.*
