@@ -62,10 +62,10 @@ sub kill_master {
 my $load = $t->load(clients => 4,
     tokens => [ map { $sandbox->user_token("user-$_") } 1 .. 4 ]);
 
-my ($killed, $masters) = (0, 0);
+my ($killed, $masters, $turn) = (0, 0, 0);
 while ($killed < $kills) {
     sleep 0.02 + rand 0.4;
-    $sandbox->revoke_tokens(sub => 'sandbox-client') if rand() < 0.2;
+    $sandbox->revoke_tokens(sub => 'sandbox-client') if ++$turn % 3 == 0;
 
     if ($killed >= ($masters + 1) * $kills / 3) {
         $killed += kill_master();
