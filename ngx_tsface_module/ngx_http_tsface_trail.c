@@ -29,6 +29,10 @@
 #define NGX_HTTP_TSFACE_TRAIL_QUEUE         65536
 #define NGX_HTTP_TSFACE_TRAIL_QUEUE_BYTES   (64 * 1024 * 1024)
 
+/* an entry's body as a rule, and how many such entries are kept for reuse */
+#define NGX_HTTP_TSFACE_TRAIL_ENTRY         1024
+#define NGX_HTTP_TSFACE_TRAIL_SPARE         128
+
 #define NGX_HTTP_TSFACE_TRAIL_GUARD         5000
 #define NGX_HTTP_TSFACE_TRAIL_STOP          2000
 #define NGX_HTTP_TSFACE_TRAIL_STRAY_MIN     1000
@@ -40,6 +44,7 @@
 
 struct ngx_http_tsface_entry_s {
     ngx_queue_t                        queue;
+    size_t                             size;      /* of the room for body */
     ngx_http_tsface_entry_pt           handler;
     void                              *data;
     ngx_str_t                          body;
@@ -63,6 +68,9 @@ struct ngx_http_tsface_writer_s {
     ngx_queue_t                        waiting;
     ngx_uint_t                         queued;
     size_t                             bytes;
+
+    ngx_queue_t                        spare;
+    ngx_uint_t                         nspare;
 
     /* the batch in flight; the thread reads bodies and sets the results */
     ngx_queue_t                        flight;
@@ -128,6 +136,10 @@ static void ngx_http_tsface_trail_thread(void *data, ngx_log_t *log);
 static void ngx_http_tsface_trail_done_handler(ngx_event_t *ev);
 static void ngx_http_tsface_trail_done(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_trail_report(ngx_http_tsface_writer_t *w);
+static ngx_http_tsface_entry_t *ngx_http_tsface_trail_entry(
+    ngx_http_tsface_writer_t *w, size_t len);
+static void ngx_http_tsface_trail_entry_free(ngx_http_tsface_writer_t *w,
+    ngx_http_tsface_entry_t *entry);
 static void ngx_http_tsface_trail_drop(ngx_queue_t *queue);
 
 
@@ -445,6 +457,7 @@ ngx_http_tsface_trail_init(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
 
     ngx_queue_init(&w->waiting);
     ngx_queue_init(&w->flight);
+    ngx_queue_init(&w->spare);
 
     w->trail = trail;
     w->log = cycle->log;
@@ -586,6 +599,7 @@ static void
 ngx_http_tsface_trail_free(ngx_http_tsface_writer_t *w)
 {
     ngx_http_tsface_trail_drop(&w->flight);
+    ngx_http_tsface_trail_drop(&w->spare);
 
     if (w->file) {
         ngx_http_tsface_trail_file_free(w->file);
@@ -798,7 +812,7 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
         return NULL;
     }
 
-    entry = ngx_alloc(sizeof(ngx_http_tsface_entry_t) + len, w->log);
+    entry = ngx_http_tsface_trail_entry(w, len);
     if (entry == NULL) {
         return NULL;
     }
@@ -1158,7 +1172,7 @@ ngx_http_tsface_trail_done(ngx_http_tsface_writer_t *w)
             handler(entry->data, rc);
         }
 
-        ngx_free(entry);
+        ngx_http_tsface_trail_entry_free(w, entry);
     }
 
     w->busy = 0;
@@ -1264,6 +1278,52 @@ ngx_http_tsface_trail_report(ngx_http_tsface_writer_t *w)
                       "(%s), the last seq is %uL", &trail->name, &trail->path,
                       result->reason, result->seq);
     }
+}
+
+
+/* malloc() would go to the kernel and back with each batch. */
+
+static ngx_http_tsface_entry_t *
+ngx_http_tsface_trail_entry(ngx_http_tsface_writer_t *w, size_t len)
+{
+    size_t                    size;
+    ngx_queue_t              *q;
+    ngx_http_tsface_entry_t  *entry;
+
+    if (len <= NGX_HTTP_TSFACE_TRAIL_ENTRY && w->nspare) {
+        q = ngx_queue_head(&w->spare);
+        ngx_queue_remove(q);
+        w->nspare--;
+
+        return ngx_queue_data(q, ngx_http_tsface_entry_t, queue);
+    }
+
+    size = ngx_max(len, NGX_HTTP_TSFACE_TRAIL_ENTRY);
+
+    entry = ngx_alloc(sizeof(ngx_http_tsface_entry_t) + size, w->log);
+    if (entry == NULL) {
+        return NULL;
+    }
+
+    entry->size = size;
+
+    return entry;
+}
+
+
+static void
+ngx_http_tsface_trail_entry_free(ngx_http_tsface_writer_t *w,
+    ngx_http_tsface_entry_t *entry)
+{
+    if (entry->size > NGX_HTTP_TSFACE_TRAIL_ENTRY
+        || w->nspare >= NGX_HTTP_TSFACE_TRAIL_SPARE)
+    {
+        ngx_free(entry);
+        return;
+    }
+
+    ngx_queue_insert_head(&w->spare, &entry->queue);
+    w->nspare++;
 }
 
 
