@@ -132,11 +132,15 @@ ngx_http_tsface_forward_request(ngx_http_tsface_attempt_t *attempt)
                      sizeof(CRLF "Content-Type: application/json") - 1);
     }
 
-    p = ngx_sprintf(p, CRLF "Content-Length: %uz" CRLF
-                    "Accept: application/json" CRLF
-                    "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
-                    "X-Request-ID: ", attempt->body.len);
-
+    p = ngx_copy(p, CRLF "Content-Length: ",
+                 sizeof(CRLF "Content-Length: ") - 1);
+    p = ngx_sprintf(p, "%uz", attempt->body.len);
+    p = ngx_copy(p, CRLF "Accept: application/json" CRLF
+                 "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
+                 "X-Request-ID: ",
+                 sizeof(CRLF "Accept: application/json" CRLF
+                        "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
+                        "X-Request-ID: ") - 1);
     p = ngx_copy(p, attempt->request_id.data, attempt->request_id.len);
     p = ngx_copy(p, CRLF CRLF, sizeof(CRLF CRLF) - 1);
     p = ngx_copy(p, attempt->body.data, attempt->body.len);
@@ -282,7 +286,8 @@ ngx_http_tsface_forward_reinit(ngx_http_request_t *r)
     attempt = ngx_http_get_module_ctx(r, ngx_http_tsface_module);
 
     attempt->header_done = 0;
-    ngx_memzero(&attempt->response, sizeof(ngx_http_tsface_response_t));
+    ngx_memzero(&attempt->response,
+                offsetof(ngx_http_tsface_response_t, headers));
 
     return NGX_OK;
 }
@@ -339,16 +344,29 @@ ngx_http_tsface_forward_save_headers(ngx_http_request_t *r,
     ngx_table_elt_t                    *h;
     ngx_http_tsface_response_header_t  *from, *to;
 
+    /* all of them in one piece, each string with its NUL */
+
+    len = 0;
+
+    for (i = 0; i < attempt->response.nheaders; i++) {
+        from = &attempt->response.headers[i];
+        len += 2 * from->name.len + from->value.len + 3;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
     for (i = 0; i < attempt->response.nheaders; i++) {
 
         from = &attempt->response.headers[i];
         len = from->name.len;
 
         to = ngx_array_push(&attempt->headers);
-        p = ngx_pnalloc(r->pool, 2 * len + from->value.len + 3);
         h = ngx_list_push(&r->upstream->headers_in.headers);
 
-        if (to == NULL || p == NULL || h == NULL) {
+        if (to == NULL || h == NULL) {
             return NGX_ERROR;
         }
 
@@ -367,7 +385,8 @@ ngx_http_tsface_forward_save_headers(ngx_http_request_t *r,
         h->lowcase_key = p;
         h->hash = ngx_hash_strlow(p, from->name.data, len);
         ngx_http_tsface_header_end(h);
-        p[len] = '\0';
+        p += len;
+        *p++ = '\0';
     }
 
     return NGX_OK;

@@ -59,13 +59,19 @@ struct ngx_http_tsface_attempt_s {
     ngx_buf_t                     *buf;          /* holds the bearer */
     ngx_chain_t                  **last;
     ngx_msec_t                     start;
-    ngx_http_tsface_response_t     response;
     ngx_http_tsface_body_t         framing;
     unsigned                       header_done:1;
     unsigned                       whole:1;
     unsigned                       finished:1;
     unsigned                       invalid:1;
+    ngx_http_tsface_response_t     response;     /* last: see clear() */
 };
+
+
+/* What has to be zeroed of a new attempt: all but the room for headers. */
+#define ngx_http_tsface_attempt_clear(attempt)                                \
+    ngx_memzero(attempt, offsetof(ngx_http_tsface_attempt_t, response)        \
+                         + offsetof(ngx_http_tsface_response_t, headers))
 
 
 /*

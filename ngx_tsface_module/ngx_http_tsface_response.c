@@ -28,6 +28,12 @@ typedef enum {
 } ngx_http_tsface_chunk_state_e;
 
 
+/* a name of another length, as most are, is not worth a call */
+#define ngx_http_tsface_response_is(value, literal)                           \
+    ((value)->len == sizeof(literal) - 1                                      \
+     && ngx_http_tsface_response_equal(value, literal))
+
+
 static const char *ngx_http_tsface_response_status_line(
     ngx_http_tsface_response_t *response, u_char *p, u_char *last);
 static const char *ngx_http_tsface_response_header_line(
@@ -555,7 +561,7 @@ ngx_http_tsface_response_finish(ngx_http_tsface_response_t *response)
     for (i = 0; i < response->nheaders; i++) {
         header = &response->headers[i];
 
-        if (ngx_http_tsface_response_equal(&header->name, "content-length")) {
+        if (ngx_http_tsface_response_is(&header->name, "content-length")) {
 
             if (length) {
                 return "repeated Content-Length";
@@ -565,8 +571,8 @@ ngx_http_tsface_response_finish(ngx_http_tsface_response_t *response)
             continue;
         }
 
-        if (ngx_http_tsface_response_equal(&header->name,
-                                           "transfer-encoding"))
+        if (ngx_http_tsface_response_is(&header->name,
+                                        "transfer-encoding"))
         {
             if (coding) {
                 return "repeated Transfer-Encoding";
@@ -576,7 +582,7 @@ ngx_http_tsface_response_finish(ngx_http_tsface_response_t *response)
             continue;
         }
 
-        if (ngx_http_tsface_response_equal(&header->name, "connection")) {
+        if (ngx_http_tsface_response_is(&header->name, "connection")) {
             close |= ngx_http_tsface_response_has_token(&header->value,
                                                         "close");
             alive |= ngx_http_tsface_response_has_token(&header->value,

@@ -45,27 +45,29 @@ typedef struct {
     ngx_http_tsface_framing_e          framing;
     off_t                              length;        /* FRAMING_LENGTH */
     ngx_uint_t                         nheaders;
-    ngx_http_tsface_response_header_t  headers[
-                                     NGX_HTTP_TSFACE_RESPONSE_MAX_HEADERS];
     unsigned                           keepalive:1;   /* may be reused */
     const char                        *error;         /* static text */
 
     /* how far the reader came */
     ngx_uint_t                         interim;       /* 1xx skipped */
     size_t                             scanned;
+
+    /* last, as two kilobytes need not be zeroed for a few headers */
+    ngx_http_tsface_response_header_t  headers[
+                                     NGX_HTTP_TSFACE_RESPONSE_MAX_HEADERS];
 } ngx_http_tsface_response_t;
 
 
 /*
  * Reads the header block at *pos .. last.  Call again with more bytes (same
- * start) after NGX_AGAIN.  NGX_OK: complete, *pos moved behind it; interim
- * 1xx responses (not 101) are skipped.  NGX_ERROR: malformed, response->error
- * says what, in words that quote no input.  Zero response before the first
- * call.  Refused: a status line not "HTTP/1.0|1.1 SP 3DIGIT [SP reason]",
- * status below 200 but 1xx, above 599; bare CR; bare LF is refused too;
- * obs-fold; a space before the colon; an empty or non-token name; NUL or
- * control bytes in a value; repeated Content-Length (even if equal), or one
- * that is not 1*15DIGIT; a Transfer-Encoding other than exactly "chunked"
+ * start) after NGX_AGAIN.  NGX_OK: complete, *pos moved behind it; interim 1xx
+ * responses (not 101) are skipped.  NGX_ERROR: malformed, response->error says
+ * what, in words that quote no input.  Zero response, up to its headers,
+ * before the first call.  Refused: a status line not "HTTP/1.0|1.1 SP 3DIGIT
+ * [SP reason]", status below 200 but 1xx, above 599; bare CR; bare LF is
+ * refused too; obs-fold; a space before the colon; an empty or non-token name;
+ * NUL or control bytes in a value; repeated Content-Length (even if equal), or
+ * one that is not 1*15DIGIT; a Transfer-Encoding other than exactly "chunked"
  * (any case), repeated, on HTTP/1.0, or beside Content-Length; more than
  * MAX_HEADERS or MAX_INTERIM.
  */

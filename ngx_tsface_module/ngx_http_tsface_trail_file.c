@@ -402,7 +402,8 @@ ngx_http_tsface_trail_file_take(const ngx_str_t *path, ngx_uint_t chain,
 
     /* workers may not be able to read the directory, and so to sync it */
 
-    if (create && sb.st_size == 0 && ngx_http_tsface_trail_file_sync_dir(name) != NGX_OK)
+    if (create && sb.st_size == 0
+        && ngx_http_tsface_trail_file_sync_dir(name) != NGX_OK)
     {
         (void) ngx_http_tsface_trail_file_error(result, "fsync()", suffix,
                                                 errno);
