@@ -75,6 +75,14 @@ void ngx_http_tsface_trail_stop(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail);
 
 /*
+ * For the block: whom the trail's files are given to (-1, nobody, where that
+ * can't be done), and what nginx calls when it is told to reopen its files
+ * (file->data is the trail).
+ */
+ngx_uid_t ngx_http_tsface_trail_user(ngx_cycle_t *cycle);
+void ngx_http_tsface_trail_reopen(ngx_open_file_t *file, ngx_log_t *log);
+
+/*
  * Queues a record (trail, host and pid are filled in here).  Entries of one
  * worker are written in the order they are submitted.  handler may be NULL:
  * nobody waits.  Never calls handler itself.  Returns NULL if the entry can't

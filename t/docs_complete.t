@@ -66,7 +66,7 @@ described('headings of directives that exist', 30, sub { $known{$_[0]} },
 # regions with their hosts, words of enumerations, reserved parameters
 my @words = map { $source{$_} =~
     /\{ ngx_string\("([\w.]+)"\), NGX_(?:HTTP_TSFACE|SSL)_/g }
-    qw(credentials trail);
+    qw(credentials trail_conf);
 described('values of directives', 8,
     sub { $doc{'directives.md'} =~ /\b\Q$_[0]\E\b/ }, @words);
 

@@ -1,0 +1,290 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_block.h"
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_setter.h"
+#include "ngx_http_tsface_trail.h"
+#include "ngx_http_tsface_trail_file.h"
+
+
+static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
+    ngx_http_tsface_trail_t *trail);
+static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
+    const ngx_array_t *trails, ngx_http_tsface_trail_t *trail);
+
+
+/* Bytes; the file's every 32 bytes of key are 256 bits, as SHA-256 has. */
+static size_t  ngx_http_tsface_trail_key_min = 32;
+
+
+static ngx_conf_enum_t  ngx_http_tsface_trail_durability[] = {
+    { ngx_string("fdatasync"), NGX_HTTP_TSFACE_DURABILITY_FDATASYNC },
+    { ngx_string("write"), NGX_HTTP_TSFACE_DURABILITY_WRITE },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_tsface_trail_on_failure[] = {
+    { ngx_string("refuse"), NGX_HTTP_TSFACE_ON_FAILURE_REFUSE },
+    { ngx_string("forward"), NGX_HTTP_TSFACE_ON_FAILURE_FORWARD },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_tsface_trail_user_id[] = {
+    { ngx_string("hmac"), NGX_HTTP_TSFACE_USER_ID_HMAC },
+    { ngx_string("plain"), NGX_HTTP_TSFACE_USER_ID_PLAIN },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_tsface_trail_commands[] = {
+
+    { ngx_string("file"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, path),
+      NULL },
+
+    { ngx_string("key"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, key),
+      &ngx_http_tsface_trail_key_min },
+
+    { ngx_string("durability"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, durability),
+      &ngx_http_tsface_trail_durability },
+
+    { ngx_string("timeout"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, timeout),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("on_failure"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, on_failure),
+      &ngx_http_tsface_trail_on_failure },
+
+    { ngx_string("user_id"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, user_id),
+      &ngx_http_tsface_trail_user_id },
+
+      ngx_null_command
+};
+
+
+char *
+ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_tsface_main_conf_t *tmcf = conf;
+
+    char                      *rv;
+    ngx_http_tsface_trail_t   *trail;
+
+    trail = ngx_http_tsface_block_create(cf, cmd, &tmcf->trails,
+                                         sizeof(ngx_http_tsface_trail_t));
+    if (trail == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    /*
+     * set by ngx_http_tsface_block_create():
+     *
+     *     trail->name;
+     *     trail->path = { 0, NULL };
+     *     trail->key = NULL;
+     *     trail->writer = NULL;
+     */
+
+    trail->durability = NGX_CONF_UNSET_UINT;
+    trail->on_failure = NGX_CONF_UNSET_UINT;
+    trail->user_id = NGX_CONF_UNSET_UINT;
+    trail->timeout = NGX_CONF_UNSET_MSEC;
+
+    rv = ngx_http_tsface_block_parse(cf, ngx_http_tsface_trail_commands,
+                                     trail, "tsface_audit_trail");
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (ngx_http_tsface_trail_required(cf, trail) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_uint_value(trail->durability,
+                             NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
+    ngx_conf_init_uint_value(trail->on_failure,
+                             NGX_HTTP_TSFACE_ON_FAILURE_REFUSE);
+    ngx_conf_init_uint_value(trail->user_id, NGX_HTTP_TSFACE_USER_ID_HMAC);
+    ngx_conf_init_msec_value(trail->timeout, 2000);
+
+    trail->thread_pool = ngx_thread_pool_add(cf, NULL);
+    if (trail->thread_pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_tsface_trail_path(cf, &tmcf->trails, trail) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_tsface_block_add(&tmcf->trails, trail);
+}
+
+
+ngx_http_tsface_trail_t *
+ngx_http_tsface_trail_find(const ngx_array_t *trails, const ngx_str_t *name)
+{
+    return ngx_http_tsface_block_find(trails, name);
+}
+
+
+static ngx_int_t
+ngx_http_tsface_trail_required(ngx_conf_t *cf, ngx_http_tsface_trail_t *trail)
+{
+    const char  *missing;
+
+    if (trail->path.len == 0) {
+        missing = "file";
+
+    } else if (trail->key == NULL) {
+        missing = "key";
+
+    } else {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "no \"%s\" in tsface_audit_trail \"%V\"",
+                       missing, &trail->name);
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * Looks at the file before a reload is committed, and makes it, with a mode
+ * that nginx's own opening of it, below, would not give.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
+    ngx_http_tsface_trail_t *trail)
+{
+    int                               fd;
+    ngx_uint_t                        i;
+    ngx_open_file_t                  *file;
+    ngx_http_tsface_trail_t         **other;
+    ngx_http_tsface_trail_result_t    result;
+
+    if (ngx_conf_full_name(cf->cycle, &trail->path, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    other = trails->elts;
+
+    for (i = 0; i < trails->nelts; i++) {
+        if (other[i]->path.len == trail->path.len
+            && ngx_memcmp(other[i]->path.data, trail->path.data,
+                          trail->path.len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "tsface_audit_trail \"%V\" has the file \"%V\" "
+                               "that \"%V\" has: give each its own",
+                               &trail->name, &trail->path, &other[i]->name);
+            return NGX_ERROR;
+        }
+    }
+
+    /* "nginx -s" reads the configuration too, and has no business there */
+
+    if (ngx_process == NGX_PROCESS_SIGNALLER) {
+        return NGX_OK;
+    }
+
+    if (ngx_test_config) {
+        if (ngx_http_tsface_trail_file_check(&trail->path, &result)
+            != NGX_OK)
+        {
+            goto failed;
+        }
+
+        return NGX_OK;
+    }
+
+    for (i = 0; i < 2; i++) {
+        fd = ngx_http_tsface_trail_file_create(&trail->path, i,
+                                    ngx_http_tsface_trail_user(cf->cycle),
+                                    &result);
+        if (fd == -1) {
+            goto failed;
+        }
+
+        (void) close(fd);
+    }
+
+    /*
+     * For the hook only: nginx calls it when it is told to reopen its files.
+     * The descriptor that nginx opens here and closes at its own time must
+     * never be used (a thread could write to whatever has its number then).
+     */
+
+    file = ngx_conf_open_file(cf->cycle, &trail->path);
+    if (file == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (file->name.data != trail->path.data) {
+
+        /* somebody opened it before */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the file \"%V\" of tsface_audit_trail \"%V\" is "
+                           "also a log", &trail->path, &trail->name);
+        return NGX_ERROR;
+    }
+
+    file->flush = ngx_http_tsface_trail_reopen;
+    file->data = trail;
+
+    return NGX_OK;
+
+failed:
+
+    if (result.flags & NGX_HTTP_TSFACE_TRAIL_FOREIGN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V%s\" of tsface_audit_trail \"%V\" is not a "
+                           "trail's file, or has another name as well: give "
+                           "a new name, or move it away",
+                           &trail->path, result.suffix, &trail->name);
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, result.err,
+                           "%s \"%V%s\" failed for tsface_audit_trail \"%V\"",
+                           result.call ? result.call : "malloc()",
+                           &trail->path, result.suffix, &trail->name);
+    }
+
+    return NGX_ERROR;
+}

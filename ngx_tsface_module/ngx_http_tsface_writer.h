@@ -1,0 +1,123 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * What a process has of a trail: the entries that wait, the batch that is in
+ * a thread's hands, and what became of the last one.  For trail.c only.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_WRITER_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_WRITER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "ngx_http_tsface_trail.h"
+#include "ngx_http_tsface_trail_file.h"
+
+
+/* entries of one batch, at most */
+#define NGX_HTTP_TSFACE_WRITER_BATCH   512
+
+
+struct ngx_http_tsface_entry_s {
+    ngx_queue_t                        queue;
+    size_t                             size;      /* of the room for body */
+    ngx_http_tsface_entry_pt           handler;
+    void                              *data;
+    ngx_str_t                          body;
+};
+
+
+/*
+ * In the master, which only holds the descriptors, and in each worker.  Not
+ * of a pool: a thread may still use it when the cycle's pool goes.
+ */
+struct ngx_http_tsface_writer_s {
+    ngx_http_tsface_trail_file_t      *file;
+    ngx_http_tsface_trail_t           *trail;
+    ngx_http_tsface_record_key_t      *key;    /* the event loop's own */
+    ngx_log_t                         *log;
+    ngx_str_t                          host;
+
+    int                                fd;
+    int                                chain_fd;
+
+    ngx_queue_t                        waiting;
+    ngx_uint_t                         queued;
+    size_t                             bytes;
+
+    ngx_queue_t                        spare;
+    ngx_uint_t                         nspare;
+
+    /* the batch in flight; the thread reads bodies and sets the results */
+    ngx_queue_t                        flight;
+    ngx_str_t                         *bodies;
+    ngx_uint_t                         n;
+    ngx_int_t                          rc;
+    ngx_http_tsface_trail_result_t     result;
+    ngx_thread_task_t                  task;
+    ngx_atomic_t                       written;
+
+    ngx_msec_t                         since;
+    ngx_msec_t                         stray_since;
+    ngx_msec_t                         wary_since;
+    ngx_event_t                        post;
+    ngx_event_t                        guard;
+    ngx_connection_t                   dumb;
+
+    ngx_uint_t                         records;
+    ngx_uint_t                         batches;
+    ngx_uint_t                         failures;
+    ngx_uint_t                         lost;
+    ngx_err_t                          last_errno;
+
+    unsigned                           started:1;
+    unsigned                           busy:1;
+    unsigned                           threads:1;
+    unsigned                           failing:1;
+    unsigned                           stray:1;
+    unsigned                           told:1;
+    unsigned                           wary:1;
+    unsigned                           slow:1;
+    unsigned                           stopped:1;
+    unsigned                           orphan:1;
+};
+
+
+/*
+ * The event loop's part of a writer that has file, bodies (room for a batch)
+ * and log: from now on entries can be pushed.
+ */
+void ngx_http_tsface_writer_start(ngx_http_tsface_writer_t *w);
+
+/* Room for an entry with a body of len bytes, or NULL. */
+ngx_http_tsface_entry_t *ngx_http_tsface_writer_entry(
+    ngx_http_tsface_writer_t *w, size_t len);
+
+/* Queues an entry, which is the writer's then; it is freed after its batch. */
+void ngx_http_tsface_writer_push(ngx_http_tsface_writer_t *w,
+    ngx_http_tsface_entry_t *entry);
+
+/* At the exit of the process: writes what waits, without any thread. */
+void ngx_http_tsface_writer_stop(ngx_http_tsface_writer_t *w);
+
+/* Of the cycle's pool: frees w, or leaves that to the thread that has it. */
+void ngx_http_tsface_writer_cleanup(void *data);
+
+
+/* writer_report.c: what a trail's reader should know of its writing */
+
+/* Counts the batch that was written, or not, and logs what is new of it. */
+void ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w);
+
+/* Logs a failure of the trail's file; then says what follows from it. */
+void ngx_http_tsface_writer_complain(ngx_uint_t level, ngx_log_t *log,
+    const ngx_http_tsface_trail_t *trail,
+    const ngx_http_tsface_trail_result_t *result, const char *then);
+
+
+#endif /* _NGX_HTTP_TSFACE_WRITER_H_INCLUDED_ */

@@ -1,0 +1,136 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_trail.h"
+#include "ngx_http_tsface_trail_file.h"
+#include "ngx_http_tsface_writer.h"
+
+
+#define NGX_HTTP_TSFACE_WRITER_STRAY_MIN   1000
+
+
+void
+ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
+{
+    ngx_log_t                       *log;
+    ngx_http_tsface_trail_t         *trail;
+    ngx_http_tsface_trail_result_t  *result;
+
+    log = w->log;
+    trail = w->trail;
+    result = &w->result;
+
+    w->slow = 0;
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN) {
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": a writer had died in the middle of "
+                      "a record: its %uz bytes at the end of \"%V\" %s",
+                      &trail->name, result->torn, &trail->path,
+                      (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN_LOST)
+                      ? "are cut off, and can't be kept in a \".torn\" file "
+                        "in a directory that workers can't write to"
+                      : "were moved to its \".torn\" file");
+    }
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) {
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": records are missing at the end of "
+                      "\"%V\": somebody cut, emptied, deleted or replaced it",
+                      &trail->name, &trail->path);
+    }
+
+    /*
+     * For a moment it is so whenever the master makes a new file and has yet
+     * to give it away.
+     */
+
+    if (!(result->flags & NGX_HTTP_TSFACE_TRAIL_STRAY)) {
+        w->stray = 0;
+        w->told = 0;
+
+    } else if (!w->stray) {
+        w->stray = 1;
+        w->stray_since = ngx_current_msec;
+
+    } else if (!w->told
+               && ngx_current_msec - w->stray_since
+                  >= NGX_HTTP_TSFACE_WRITER_STRAY_MIN)
+    {
+        w->told = 1;
+
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": \"%V\" was moved and workers can't "
+                      "open or make another one: records still go to the one "
+                      "that was moved; make nginx reopen its files (USR1)",
+                      &trail->name, &trail->path);
+    }
+
+    w->batches++;
+
+    if (w->rc != NGX_OK) {
+
+        w->failures++;
+        w->lost += w->n;
+        w->last_errno = result->err ? result->err : EIO;
+
+        if (!w->failing) {
+            w->failing = 1;
+
+            ngx_http_tsface_writer_complain(NGX_LOG_CRIT, log, trail, result,
+                trail->on_failure == NGX_HTTP_TSFACE_ON_FAILURE_REFUSE
+                ? "nothing is forwarded until it can be written"
+                : "requests are forwarded WITHOUT A RECORD");
+        }
+
+        return;
+    }
+
+    w->records += w->n;
+    w->last_errno = 0;
+
+    if (w->failing) {
+        w->failing = 0;
+
+        ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                      "audit trail \"%V\": \"%V\" is written again, %ui "
+                      "records were not",
+                      &trail->name, &trail->path, w->lost);
+
+        w->lost = 0;
+    }
+
+    if (result->reason) {
+        ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                      "audit trail \"%V\": \"%V\" has a new \"open\" record "
+                      "(%s), the last seq is %uL", &trail->name, &trail->path,
+                      result->reason, result->seq);
+    }
+}
+
+
+void
+ngx_http_tsface_writer_complain(ngx_uint_t level, ngx_log_t *log,
+    const ngx_http_tsface_trail_t *trail,
+    const ngx_http_tsface_trail_result_t *result, const char *then)
+{
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_FOREIGN) {
+        ngx_log_error(level, log, 0,
+                      "audit trail \"%V\": \"%V%s\" does not end in one of "
+                      "its records, or is no regular file: move it away; %s",
+                      &trail->name, &trail->path, result->suffix, then);
+        return;
+    }
+
+    ngx_log_error(level, log, result->err,
+                  "audit trail \"%V\": %s \"%V%s\" failed; %s",
+                  &trail->name, result->call ? result->call : "malloc()",
+                  &trail->path, result->suffix ? result->suffix : "", then);
+}
