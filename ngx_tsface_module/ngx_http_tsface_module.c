@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_status.h"
 #include "ngx_http_tsface_token.h"
@@ -39,7 +40,7 @@ static void ngx_http_tsface_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_tsface_request_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_tsface_header_filter(ngx_http_request_t *r);
-static ngx_int_t ngx_http_tsface_body_filter(ngx_http_request_t *r,
+static ngx_int_t ngx_http_tsface_capture_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 
 
@@ -422,7 +423,7 @@ ngx_http_tsface_postconfiguration(ngx_conf_t *cf)
     ngx_http_top_header_filter = ngx_http_tsface_header_filter;
 
     ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = ngx_http_tsface_body_filter;
+    ngx_http_top_body_filter = ngx_http_tsface_capture_body_filter;
 
     return NGX_OK;
 }
@@ -627,7 +628,7 @@ ngx_http_tsface_request_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_tsface_transaction_body(r, &in);
+    rc = ngx_http_tsface_body_filter(r, &in);
 
     if (rc != NGX_OK) {
         return rc;
@@ -650,7 +651,7 @@ ngx_http_tsface_header_filter(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_tsface_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_tsface_capture_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     if (r != r->main && ngx_http_get_module_ctx(r, ngx_http_tsface_module)) {
         return NGX_OK;

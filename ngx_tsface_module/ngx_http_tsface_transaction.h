@@ -23,12 +23,21 @@
 #include "ngx_http_tsface_token.h"
 
 
-/* What is read of a body that is too large before the connection is cut. */
-#define NGX_HTTP_TSFACE_MAX_DISCARD   1048576
-
 /* Retry-After of a request whose trail failed, that waited for no token. */
 #define NGX_HTTP_TSFACE_AUDIT_RETRY   5000
 #define NGX_HTTP_TSFACE_TOKEN_RETRY   5000
+
+
+/* Rows of the table that steps go to by themselves. */
+enum {
+    NGX_HTTP_TSFACE_STEP_INTENT = 6,
+    NGX_HTTP_TSFACE_STEP_TOKEN,
+    NGX_HTTP_TSFACE_STEP_FORWARD,
+    NGX_HTTP_TSFACE_STEP_OUTCOME,
+    NGX_HTTP_TSFACE_STEP_ANSWER,
+    NGX_HTTP_TSFACE_STEP_REFUSAL,
+    NGX_HTTP_TSFACE_STEP_PROBLEM
+};
 
 
 /* What a transaction waits for; at most one thing at a time. */
@@ -96,11 +105,32 @@ typedef struct {
 ngx_int_t ngx_http_tsface_handler(ngx_http_request_t *r);
 
 /*
- * The request body filter that module.c puts into nginx's chain: *in becomes
- * what the next filter is to see.
+ * For the steps, which live in files of their own: waits for something, at
+ * most timeout ms (0: whoever is waited for sees to that).
  */
-ngx_int_t ngx_http_tsface_transaction_body(ngx_http_request_t *r,
-    ngx_chain_t **in);
+void ngx_http_tsface_transaction_wait(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_wait_e wait, ngx_msec_t timeout);
+
+/* How a record is made and submitted: one of the functions of journal.h. */
+typedef ngx_http_tsface_entry_t *(*ngx_http_tsface_journal_pt)(
+    ngx_http_tsface_ctx_t *ctx, ngx_http_tsface_entry_pt handler);
+
+/*
+ * Submits a record and waits until it is durable, as long as the trail's
+ * timeout allows.  NGX_AGAIN: it does; NGX_ERROR: the trail has not taken it.
+ */
+ngx_int_t ngx_http_tsface_transaction_record(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_journal_pt journal);
+
+/*
+ * Ends a wait from an event and goes on with the steps: the request may be
+ * gone after it.
+ */
+void ngx_http_tsface_transaction_resume(ngx_http_tsface_ctx_t *ctx,
+    ngx_int_t rc);
+
+/* The same from within core's own handling of the request. */
+void ngx_http_tsface_transaction_run(ngx_http_request_t *r);
 
 /* The transaction of a request or of its clone, or NULL. */
 ngx_http_tsface_ctx_t *ngx_http_tsface_transaction(ngx_http_request_t *r);

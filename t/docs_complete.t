@@ -133,7 +133,7 @@ described('reasons of "open"', 4, sub { row('audit.md', $_[0]) },
     $source{trail_file} =~ /result->reason = "(\w+)"/g);
 
 described('results', 5, sub { row('audit.md', 'result') =~ /`\Q$_[0]\E`/ },
-    map { $source{$_} =~ /result(?: = |, )"(\w+)"/g } qw(transaction journal));
+    map { $source{$_} =~ /result(?: = |, )"(\w+)"/g } qw(transaction attempt journal));
 
 # --- status: fields, states, classes, counters
 
