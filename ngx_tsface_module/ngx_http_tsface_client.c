@@ -464,6 +464,14 @@ ngx_http_tsface_client_write_handler(ngx_event_t *ev)
 
     c->write->handler = ngx_http_tsface_client_dummy;
 
+    /* takes the event away where it comes for as long as one can write */
+
+    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        ngx_http_tsface_client_finish(client, NGX_HTTP_TSFACE_EXCHANGE_NETWORK,
+                                      "event failed");
+        return;
+    }
+
     /* an answer may have come together with the end of the handshake */
 
     ngx_http_tsface_client_read(client);

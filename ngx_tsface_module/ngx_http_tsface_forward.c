@@ -246,6 +246,13 @@ ngx_http_tsface_forward_handler(ngx_http_request_t *r)
 
     u->buffering = 0;
 
+    /*
+     * The client's events come to the clone meanwhile: with "poll" its next
+     * request, or its end, would come again and again.
+     */
+
+    r->read_event_handler = ngx_http_block_reading;
+
     /* what ngx_http_read_client_request_body() would have done */
 
     r->main->count++;
