@@ -1,0 +1,340 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_zone.h"
+#include "ngx_http_tsface_module.h"
+
+
+#define NGX_HTTP_TSFACE_LIMIT_BURST_MAX   1000000
+
+
+static ngx_shm_zone_t *ngx_http_tsface_limit_add(ngx_conf_t *cf,
+    ngx_str_t *name, size_t size);
+static ngx_int_t ngx_http_tsface_limit_parse_zone(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_str_t *name, ssize_t *size);
+
+
+/*
+ * The tag of these zones.  It is not the module, which is the tag of its other
+ * zone: a name that changes its use over a reload must not find the memory of
+ * the other kind.
+ */
+static ngx_uint_t  ngx_http_tsface_limit_tag;
+
+
+char *
+ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_tsface_main_conf_t *tmcf = conf;
+
+    ssize_t                            size;
+    ngx_int_t                          burst;
+    ngx_str_t                         *value, name, s;
+    ngx_uint_t                         i;
+    ngx_shm_zone_t                    *shm_zone, **slot;
+    ngx_http_tsface_gcra_t             gcra;
+    ngx_http_tsface_limit_zone_t      *zone;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+
+    size = 0;
+    burst = -1;
+    ngx_str_null(&name);
+    ngx_memzero(&gcra, sizeof(ngx_http_tsface_gcra_t));
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "zone=", 5) == 0 && name.len == 0) {
+
+            if (ngx_http_tsface_limit_parse_zone(cf, &value[i], &name, &size)
+                != NGX_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "rate=", 5) == 0 && gcra.rate == 0) {
+
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            if (ngx_http_tsface_gcra_parse_rate(&gcra, &s) != NGX_OK) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid rate \"%V\": it must be Nr/s, "
+                                   "Nr/m, Nr/h or Nr/d with N between 1 "
+                                   "and 1000000", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "burst=", 6) == 0 && burst == -1) {
+
+            burst = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (burst < 0 || burst > NGX_HTTP_TSFACE_LIMIT_BURST_MAX) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid burst \"%V\": it must be "
+                                   "between 0 and %d", &value[i],
+                                   NGX_HTTP_TSFACE_LIMIT_BURST_MAX);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid or repeated parameter \"%V\" of \"%V\"",
+                           &value[i], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (name.len == 0 || gcra.rate == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have the \"%s\" parameter",
+                           &cmd->name, name.len ? "rate" : "zone");
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_tsface_gcra_init(&gcra, (burst == -1) ? 0 : burst);
+
+    shm_zone = ngx_http_tsface_limit_add(cf, &name, size);
+    if (shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    zone = shm_zone->data;
+
+    if (zone->defined) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate %V \"%V\": it has the key \"%V\" "
+                           "already", &cmd->name, &name, &zone->key.value);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = &zone->key;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    zone->gcra = gcra;
+    zone->defined = 1;
+
+    shm_zone->init = ngx_http_tsface_limit_zone_init;
+
+    if (tmcf->limit_zones.elts == NULL
+        && ngx_array_init(&tmcf->limit_zones, cf->pool, 4,
+                          sizeof(ngx_shm_zone_t *))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    slot = ngx_array_push(&tmcf->limit_zones);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = shm_zone;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    ngx_str_t        *value, name;
+    ngx_uint_t        i;
+    ngx_array_t     **limits;
+    ngx_shm_zone_t   *shm_zone, **elts;
+
+    limits = (ngx_array_t **) (p + cmd->offset);
+    value = cf->args->elts;
+
+    if (value[1].len == 3 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (*limits == NULL) {
+            return "is duplicate";
+        }
+
+        if (*limits != NGX_CONF_UNSET_PTR) {
+            return "is \"off\" although a zone stands before it";
+        }
+
+        *limits = NULL;
+
+        return NGX_CONF_OK;
+    }
+
+    if (*limits == NULL) {
+        return "names a zone although \"off\" stands before it";
+    }
+
+    if (ngx_strncmp(value[1].data, "zone=", 5) != 0 || value[1].len == 5) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of \"%V\": it must be "
+                           "zone=NAME or off", &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = value[1].data + 5;
+    name.len = value[1].len - 5;
+
+    shm_zone = ngx_http_tsface_limit_add(cf, &name, 0);
+    if (shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (*limits == NGX_CONF_UNSET_PTR) {
+        *limits = ngx_array_create(cf->pool, 2, sizeof(ngx_shm_zone_t *));
+        if (*limits == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    elts = (*limits)->elts;
+
+    for (i = 0; i < (*limits)->nelts; i++) {
+        if (elts[i] == shm_zone) {
+            return "is duplicate";
+        }
+    }
+
+    if (i == NGX_HTTP_TSFACE_MAX_LIMITS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "more than %d \"%V\" in one place",
+                           NGX_HTTP_TSFACE_MAX_LIMITS, &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    elts = ngx_array_push(*limits);
+    if (elts == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *elts = shm_zone;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
+{
+    ngx_uint_t                      i;
+    ngx_shm_zone_t                **elts;
+    ngx_http_tsface_limit_zone_t   *zone;
+
+    if (limits == NULL || limits == NGX_CONF_UNSET_PTR) {
+        return NGX_OK;
+    }
+
+    elts = limits->elts;
+
+    for (i = 0; i < limits->nelts; i++) {
+        zone = elts[i]->data;
+
+        if (!zone->defined) {
+
+            /* not ngx_conf_log_error(): cf stands at the end of http{} */
+
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "unknown tsface_limit_zone \"%V\" in %s:%ui",
+                          &elts[i]->shm.name, zone->file, zone->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_shm_zone_t *
+ngx_http_tsface_limit_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
+{
+    ngx_shm_zone_t                *shm_zone;
+    ngx_http_tsface_limit_zone_t  *zone;
+
+    shm_zone = ngx_shared_memory_add(cf, name, size,
+                                     &ngx_http_tsface_limit_tag);
+    if (shm_zone == NULL) {
+        return NULL;
+    }
+
+    if (shm_zone->data == NULL) {
+
+        zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_limit_zone_t));
+        if (zone == NULL) {
+            return NULL;
+        }
+
+        zone->file = cf->conf_file->file.name.data;
+        zone->line = cf->conf_file->line;
+
+        shm_zone->data = zone;
+    }
+
+    return shm_zone;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_limit_parse_zone(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *name, ssize_t *size)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    name->data = value->data + 5;
+
+    p = (u_char *) ngx_strchr(name->data, ':');
+
+    if (p == NULL || p == name->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": it must be "
+                           "zone=NAME:SIZE", value);
+        return NGX_ERROR;
+    }
+
+    name->len = p - name->data;
+
+    s.data = p + 1;
+    s.len = value->data + value->len - s.data;
+
+    *size = ngx_parse_size(&s);
+
+    if (*size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size in \"%V\"", value);
+        return NGX_ERROR;
+    }
+
+    if (*size < (ssize_t) (8 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is too small: it must have at least %uz "
+                           "bytes", value, (size_t) (8 * ngx_pagesize));
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
