@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_client.h"
 #include "ngx_http_tsface_exchange.h"
+#include "ngx_http_tsface_form.h"
 #include "ngx_http_tsface_json.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_zone.h"
@@ -39,9 +40,6 @@ static ngx_int_t ngx_http_tsface_exchange_field(ngx_array_t *fields,
     ngx_str_t name, ngx_str_t value);
 static ngx_int_t ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
     const ngx_http_tsface_credentials_t *credentials, ngx_str_t *basic);
-static ngx_uint_t ngx_http_tsface_form_plain(u_char ch);
-static size_t ngx_http_tsface_form_len(const ngx_str_t *text);
-static u_char *ngx_http_tsface_form_encode(u_char *p, const ngx_str_t *text);
 static void ngx_http_tsface_exchange_done(ngx_http_tsface_client_t *client);
 static void ngx_http_tsface_exchange_parse(
     ngx_http_tsface_exchange_t *exchange,
@@ -313,59 +311,6 @@ ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
     ngx_explicit_memzero(joined.data, joined.len);
 
     return basic->data ? NGX_OK : NGX_ERROR;
-}
-
-
-/* The application/x-www-form-urlencoded serializer's unreserved set. */
-static ngx_uint_t
-ngx_http_tsface_form_plain(u_char ch)
-{
-    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-           || (ch >= '0' && ch <= '9')
-           || ch == '-' || ch == '.' || ch == '_' || ch == '*';
-}
-
-
-static size_t
-ngx_http_tsface_form_len(const ngx_str_t *text)
-{
-    size_t  i, len;
-
-    len = 0;
-
-    for (i = 0; i < text->len; i++) {
-        len += (ngx_http_tsface_form_plain(text->data[i])
-                || text->data[i] == ' ') ? 1 : 3;
-    }
-
-    return len;
-}
-
-
-static u_char *
-ngx_http_tsface_form_encode(u_char *p, const ngx_str_t *text)
-{
-    size_t         i;
-    u_char         ch;
-    static u_char  hex[] = "0123456789ABCDEF";
-
-    for (i = 0; i < text->len; i++) {
-        ch = text->data[i];
-
-        if (ngx_http_tsface_form_plain(ch)) {
-            *p++ = ch;
-
-        } else if (ch == ' ') {
-            *p++ = '+';
-
-        } else {
-            *p++ = '%';
-            *p++ = hex[ch >> 4];
-            *p++ = hex[ch & 0xf];
-        }
-    }
-
-    return p;
 }
 
 
