@@ -166,11 +166,13 @@ ngx_http_tsface_attempt_forward(ngx_http_request_t *r,
 
     ngx_http_tsface_resolve_release(addrs);
 
-    attempt = ngx_pcalloc(r->pool, sizeof(ngx_http_tsface_attempt_t));
+    attempt = ngx_palloc(r->pool, sizeof(ngx_http_tsface_attempt_t));
     if (attempt == NULL) {
         ctx->problem = NGX_HTTP_TSFACE_PROBLEM_INTERNAL;
         return NGX_DECLINED;
     }
+
+    ngx_http_tsface_attempt_clear(attempt);
 
     attempt->endpoint = ctx->credentials->endpoint;
     attempt->method = ctx->operation->method;
