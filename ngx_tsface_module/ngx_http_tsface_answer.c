@@ -339,5 +339,14 @@ ngx_http_tsface_answer_header(ngx_http_request_t *r, const char *name,
 
     (void) ngx_copy(h->value.data, value->data, value->len);
 
+    /* or gzip would compress once more what is compressed */
+
+    if (len == 16
+        && ngx_strncasecmp(h->key.data, (u_char *) "content-encoding", 16)
+           == 0)
+    {
+        r->headers_out.content_encoding = h;
+    }
+
     return NGX_OK;
 }

@@ -99,6 +99,12 @@ my %act = (
         syswrite $s, $second . substr $poison, 0, 16384 - length $second;
         return 1;
     },
+    encoded => sub {
+        my ($s) = @_;
+        print $s "${ok}Content-Type: text/plain\r\nContent-Encoding: gzip\r\n"
+            . "Content-Length: 100\r\n\r\n" . 'z' x 100;
+        return 1;
+    },
     interim => sub {
         my ($s) = @_;
         print $s "HTTP/1.1 102 Processing\r\n\r\n" x 5000;
@@ -194,6 +200,9 @@ $blocks
     server {
         listen 127.0.0.1:%%PORT_0%%;
         keepalive_requests 100000;
+        gzip on;
+        gzip_types *;
+        gzip_min_length 1;
         location / {
             tsface_pass   \$http_x_which;
             tsface_caller \$http_x_caller;
@@ -253,6 +262,12 @@ for my $which (qw(plain tls)) {
 
 my @sent = map { ask('plain', 'same')->header('X-Sent') } 1 .. 3;
 is $sent[2], $sent[1], '$upstream_bytes_sent counts one request';
+
+my $encoded = $t->revoke('encoded', headers => [ 'X-Which', 'plain',
+    'Accept-Encoding', 'gzip' ]);
+is_deeply [ $encoded->all_headers('content-encoding') ], [ 'gzip' ],
+    'what is encoded is not encoded again';
+is $encoded->body, 'z' x 100, 'and comes as it was';
 
 for (1 .. 10) {
     my $answer = ask('early', 'x');
