@@ -1056,6 +1056,8 @@ random_records(void)
         tap_free();
     }
 
+    ngx_http_tsface_record_key_free(key);
+
     done("random records");
 }
 
