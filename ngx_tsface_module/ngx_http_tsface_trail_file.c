@@ -619,13 +619,6 @@ ngx_http_tsface_trail_file_lock(int fd, const char *suffix, ngx_msec_t wait,
             continue;
         }
 
-        if (wait == NGX_HTTP_TSFACE_TRAIL_NOWAIT
-            && (err == EAGAIN || err == EACCES))
-        {
-            result->flags |= NGX_HTTP_TSFACE_TRAIL_LOCKED;
-            waited = wait;
-        }
-
         if ((err != EAGAIN && err != EACCES) || waited >= wait) {
             return ngx_http_tsface_trail_file_error(result, "fcntl(LOCK)",
                                                     suffix, err);

@@ -36,10 +36,6 @@
 #define NGX_HTTP_TSFACE_TRAIL_SHRUNK     0x08  /* records are missing */
 #define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
 #define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
-#define NGX_HTTP_TSFACE_TRAIL_LOCKED     0x40  /* by another writer: NOWAIT */
-
-/* of a lock: take it if it is free */
-#define NGX_HTTP_TSFACE_TRAIL_NOWAIT     ((ngx_msec_t) -1)
 
 
 typedef struct ngx_http_tsface_trail_file_s  ngx_http_tsface_trail_file_t;
@@ -104,7 +100,6 @@ ngx_int_t ngx_http_tsface_trail_file_open(ngx_http_tsface_trail_file_t *file,
  * them are in the file, and on disk if durable.  NGX_ERROR: none counts
  * (though some may be there if only syncing failed); result says why.
  * Blocks.  wait bounds the time for the lock, in milliseconds; 0: no bound.
- * With NOWAIT nothing was done if result->flags has LOCKED.
  */
 ngx_int_t ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,

@@ -24,18 +24,12 @@
 #define NGX_HTTP_TSFACE_WRITER_GUARD         5000
 #define NGX_HTTP_TSFACE_WRITER_STOP          2000
 
-/* a batch that the event loop writes itself: too long, and then not for */
-#define NGX_HTTP_TSFACE_WRITER_LONG          20
-#define NGX_HTTP_TSFACE_WRITER_WARY          10000
-
 
 static void ngx_http_tsface_writer_free(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_schedule(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_post_handler(ngx_event_t *ev);
 static void ngx_http_tsface_writer_guard_handler(ngx_event_t *ev);
 static void ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w);
-static ngx_int_t ngx_http_tsface_writer_direct(ngx_http_tsface_writer_t *w);
-static ngx_msec_t ngx_http_tsface_writer_now(void);
 static void ngx_http_tsface_writer_thread(void *data, ngx_log_t *log);
 static void ngx_http_tsface_writer_done_handler(ngx_event_t *ev);
 static void ngx_http_tsface_writer_done(ngx_http_tsface_writer_t *w);
@@ -264,11 +258,6 @@ ngx_http_tsface_writer_post_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_tsface_writer_direct(w) == NGX_OK) {
-        ngx_http_tsface_writer_done(w);
-        return;
-    }
-
     if (ngx_thread_task_post(w->trail->thread_pool, &w->task) == NGX_OK) {
         return;
     }
@@ -347,66 +336,6 @@ ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w)
     w->since = ngx_current_msec;
     w->written = 0;
     w->busy = 1;
-}
-
-
-/*
- * A batch that is not synced is a few system calls into the page cache, as a
- * line of an access log is, and handing it to a thread and back costs several
- * times as much.  So the event loop writes it.  NGX_DECLINED leaves it to the
- * thread: if another writer has the trail, and for a while after a batch that
- * failed or took long, as a worker must not hang together with a disk.
- */
-
-static ngx_int_t
-ngx_http_tsface_writer_direct(ngx_http_tsface_writer_t *w)
-{
-    ngx_msec_t  start;
-
-    if (w->trail->durability != NGX_HTTP_TSFACE_DURABILITY_WRITE) {
-        return NGX_DECLINED;
-    }
-
-    if (w->wary) {
-
-        if (ngx_current_msec - w->wary_since < NGX_HTTP_TSFACE_WRITER_WARY) {
-            return NGX_DECLINED;
-        }
-
-        w->wary = 0;
-    }
-
-    start = ngx_http_tsface_writer_now();
-
-    w->rc = ngx_http_tsface_trail_file_write(w->file, w->bodies, w->n,
-                                             NGX_HTTP_TSFACE_TRAIL_NOWAIT,
-                                             &w->result);
-
-    if (w->result.flags & NGX_HTTP_TSFACE_TRAIL_LOCKED) {
-        return NGX_DECLINED;
-    }
-
-    if (w->rc != NGX_OK
-        || ngx_http_tsface_writer_now() - start >= NGX_HTTP_TSFACE_WRITER_LONG)
-    {
-        w->wary = 1;
-        w->wary_since = ngx_current_msec;
-    }
-
-    return NGX_OK;
-}
-
-
-/* ngx_current_msec does not move while the event loop is at work. */
-
-static ngx_msec_t
-ngx_http_tsface_writer_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (ngx_msec_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 

@@ -64,7 +64,6 @@ struct ngx_http_tsface_writer_s {
 
     ngx_msec_t                         since;
     ngx_msec_t                         stray_since;
-    ngx_msec_t                         wary_since;
     ngx_event_t                        post;
     ngx_event_t                        guard;
     ngx_connection_t                   dumb;
@@ -81,7 +80,6 @@ struct ngx_http_tsface_writer_s {
     unsigned                           failing:1;
     unsigned                           stray:1;
     unsigned                           told:1;
-    unsigned                           wary:1;
     unsigned                           slow:1;
     unsigned                           stopped:1;
     unsigned                           orphan:1;

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# "durability write": the event loop writes the trail itself, and leaves it to
-# a thread when another writer holds the trail or after it has failed.
+# "durability write": nothing is synced, but a thread writes the trail all the
+# same: a worker waits neither for a lock nor for a disk.
 
 use lib 't/lib';
 use TSFace::Test;

@@ -863,21 +863,9 @@ locked(void)
           == NGX_ERROR && strcmp(result.call, "fcntl(LOCK)") == 0, "%s",
           result.call);
 
-    check(!(result.flags & NGX_HTTP_TSFACE_TRAIL_LOCKED), "waited");
-
-    check(ngx_http_tsface_trail_file_write(other, &body, 1,
-                                           NGX_HTTP_TSFACE_TRAIL_NOWAIT,
-                                           &result)
-          == NGX_ERROR && (result.flags & NGX_HTTP_TSFACE_TRAIL_LOCKED),
-          "no wait");
-
     close(fd);
     check(ngx_http_tsface_trail_file_write(other, &body, 1, 50, &result)
           == NGX_OK, "free again");
-    check(ngx_http_tsface_trail_file_write(other, &body, 1,
-                                           NGX_HTTP_TSFACE_TRAIL_NOWAIT,
-                                           &result)
-          == NGX_OK && result.seq == 4, "no need to wait");
 
     ngx_http_tsface_trail_file_free(file);
     ngx_http_tsface_trail_file_free(other);
