@@ -376,7 +376,7 @@ ngx_http_tsface_slot_read(ngx_shm_zone_t *shm_zone,
 
     ngx_memcpy(info->exchanges, slot->exchanges, sizeof(info->exchanges));
 
-    info->len = slot->valid ? slot->len : 0;
+    info->len = slot->valid ? ngx_min(slot->len, NGX_HTTP_TSFACE_MAX_TOKEN) : 0;
 
     if (token && info->len) {
         ngx_memcpy(token, slot->token, info->len);
