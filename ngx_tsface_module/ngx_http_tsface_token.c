@@ -180,6 +180,10 @@ ngx_http_tsface_token_get(ngx_http_tsface_token_t *token,
 
     if (token->info.version != ngx_http_tsface_slot_version(token->slot)) {
         ngx_http_tsface_token_sync(token);
+
+        /* the wake-up on its way will find nothing new: others wait for this */
+
+        ngx_http_tsface_token_release(token);
     }
 
     if (ngx_http_tsface_token_usable(token)) {
