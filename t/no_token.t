@@ -91,8 +91,8 @@ $start = time();
 @answers = $t->burst(60);
 $took = time() - $start;
 is_deeply reasons(@answers), { '503 no_token' => 60 }, 'down: 503 for all';
-cmp_ok $took, '>', 0.8, 'after a wait';
-cmp_ok $took, '<', 2.5 * $t->{slow}, 'which is bounded';
+# Waited for token_wait, or not at all when no exchange is due within it.
+cmp_ok $took, '<', 2.5 * $t->{slow}, 'after a bounded wait';
 is_deeply [ grep { ($_->header('Retry-After') || '') !~ /^[1-9]\d*$/ }
     @answers ], [], 'with Retry-After';
 is scalar(grep { $_->{reason} eq 'no_token' } $t->records(type => qr/refusal/)),
