@@ -170,7 +170,7 @@ for my $row (
     [ 'absolute form, nothing', "POST http://other HTTP/1.1\r\n$head"
         . "Connection: close\r\n\r\n$json", 404 ],
     [ 'HEAD', "HEAD $path HTTP/1.1\r\n$head\r\n$json", 405 ],
-    [ 'CONNECT', "CONNECT x:80 HTTP/1.1\r\n$head\r\n$json", 400 ],
+    [ 'CONNECT', "CONNECT x:80 HTTP/1.1\r\n$head\r\n$json", '40[05]' ],
     [ 'OPTIONS', "OPTIONS * HTTP/1.1\r\n$head\r\n$json", 400 ],
     [ 'two lengths', "POST $path HTTP/1.1\r\n${head}Content-Length: 3\r\n\r\n"
         . $json, 400 ],
@@ -183,7 +183,7 @@ for my $row (
 ) {
     my ($name, $bytes, $status, %o) = @$row;
     my $answer = raw_http($port{plain}, $bytes, %o);
-    is $answer->status, $status, $name or diag $answer->error;
+    like $answer->status, qr/^(?:$status)$/, $name or diag $answer->error;
 }
 
 my $answer = raw_http($port{plain}, [ "POST $path HTTP/1.1\r\n$head"
