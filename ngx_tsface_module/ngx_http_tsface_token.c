@@ -427,6 +427,7 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
 {
     ngx_int_t                rc;
     ngx_msec_t               now;
+    ngx_uint_t               level;
     ngx_http_tsface_plan_t   plan;
 
     now = ngx_current_msec;
@@ -442,7 +443,9 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
                                     now + token->credentials->min_interval);
 
     if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+        level = token->info.fails ? NGX_LOG_INFO : NGX_LOG_CRIT;
+
+        ngx_log_error(level, ngx_cycle->log, 0,
                       "tsface_zone \"%V\" is full: the token of credentials "
                       "\"%V\" can't be kept, make the zone larger",
                       &token->zone->shm.name, &token->credentials->name);
