@@ -638,7 +638,7 @@ ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
     *p++ = '"';
 
     s = value->data;
-    last = s + value->len;
+    last = value->len ? s + value->len : s;    /* s may be NULL */
 
     /* cut is the last place that leaves room for the mark of a cut */
 
