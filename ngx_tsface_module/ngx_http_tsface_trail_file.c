@@ -505,6 +505,15 @@ ngx_http_tsface_trail_file_follow(ngx_http_tsface_node_t *node,
         if (lstat(node->name, &nb) == 0
             && nb.st_ino == sb->st_ino && nb.st_dev == sb->st_dev)
         {
+            /*
+             * A worker that hears of USR1 late, after the next rename, has
+             * nginx make the file, for everybody to read.
+             */
+
+            if (sb->st_size == 0 && (sb->st_mode & S_IRWXO)) {
+                (void) fchmod(node->fd, NGX_HTTP_TSFACE_TRAIL_MODE);
+            }
+
             return NGX_OK;
         }
 

@@ -78,6 +78,15 @@ for my $signal ('USR1', undef) {
     is $mode, '0640', 'the mode is as it was';
 }
 
+# Not by nginx's leave: a new file that others may read is closed to them.
+
+rotate();
+$t->write_file('trail/trail.jsonl', '');
+chmod 0644, $trail or die;
+chown((stat $old[-1])[4], -1, $trail) or die if $> == 0;
+is $t->revoke('user-2')->status, 204, 'a new file of mode 0644: revoked';
+is sprintf('%04o', (stat $trail)[2] & 07777), '0640', 'and closed to others';
+
 # --- under load
 
 for my $signal ('USR1', undef) {
