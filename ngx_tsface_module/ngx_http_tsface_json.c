@@ -31,6 +31,9 @@ typedef struct {
     u_char                         *pos;      /* of the arena */
     u_char                         *end;
 
+    yajl_handle                     yajl;
+    size_t                          root;     /* where the root's text ends */
+
     ngx_http_tsface_json_status_e   status;
     ngx_uint_t                      depth;
     unsigned                        object:1; /* the root is one */
@@ -50,6 +53,7 @@ static void ngx_http_tsface_json_free(void *data, void *ptr);
 static ngx_int_t ngx_http_tsface_json_copy(ngx_http_tsface_json_ctx_t *ctx,
     ngx_str_t *dst, const u_char *data, size_t len);
 
+static void ngx_http_tsface_json_root(ngx_http_tsface_json_ctx_t *ctx);
 static int ngx_http_tsface_json_value(ngx_http_tsface_json_ctx_t *ctx,
     ngx_http_tsface_json_type_e type, const void *data, size_t len);
 static int ngx_http_tsface_json_null(void *data);
@@ -91,6 +95,7 @@ ngx_http_tsface_json_status_e
 ngx_http_tsface_json_read(ngx_http_tsface_json_t *json, const ngx_str_t *text,
     u_char *arena, size_t size)
 {
+    size_t                      root;
     yajl_status                 rc;
     yajl_handle                 yajl;
     yajl_alloc_funcs            funcs;
@@ -119,11 +124,20 @@ ngx_http_tsface_json_read(ngx_http_tsface_json_t *json, const ngx_str_t *text,
         return NGX_HTTP_TSFACE_JSON_TEXT;
     }
 
+    /* blanks for yajl, but not for RFC 8259 */
+
+    if (memchr(text->data, '\v', text->len) != NULL
+        || memchr(text->data, '\f', text->len) != NULL)
+    {
+        return NGX_HTTP_TSFACE_JSON_INVALID;
+    }
+
     ctx.json = json;
     ctx.member = NULL;
     ctx.pos = arena;
     ctx.end = arena + size;
     ctx.status = NGX_HTTP_TSFACE_JSON_OK;
+    ctx.root = text->len;
     ctx.depth = 0;
     ctx.object = 0;
     ctx.nkeys = 0;
@@ -148,12 +162,18 @@ ngx_http_tsface_json_read(ngx_http_tsface_json_t *json, const ngx_str_t *text,
         return NGX_HTTP_TSFACE_JSON_NO_MEMORY;
     }
 
+    ctx.yajl = yajl;
+
     /*
      * yajl_get_error() is never called: it quotes the text, which may be a
      * token.  yajl_free() is for form's sake, everything is in the arena.
      */
 
     rc = yajl_parse(yajl, text->data, text->len);
+
+    /* yajl_complete_parse() counts bytes of its own */
+
+    root = ctx.root;
 
     if (rc == yajl_status_ok) {
         rc = yajl_complete_parse(yajl);
@@ -167,6 +187,19 @@ ngx_http_tsface_json_read(ngx_http_tsface_json_t *json, const ngx_str_t *text,
 
     if (rc != yajl_status_ok) {
         return NGX_HTTP_TSFACE_JSON_INVALID;
+    }
+
+    /*
+     * yajl refuses a whole token behind the root, but not the beginning of a
+     * string or of a word.
+     */
+
+    for ( /* void */ ; root < text->len; root++) {
+        if (text->data[root] != ' ' && text->data[root] != '\t'
+            && text->data[root] != '\n' && text->data[root] != '\r')
+        {
+            return NGX_HTTP_TSFACE_JSON_INVALID;
+        }
     }
 
     if (!ctx.object) {
@@ -409,10 +442,21 @@ ngx_http_tsface_json_copy(ngx_http_tsface_json_ctx_t *ctx, ngx_str_t *dst,
 }
 
 
+static void
+ngx_http_tsface_json_root(ngx_http_tsface_json_ctx_t *ctx)
+{
+    if (ctx->depth == 0) {
+        ctx->root = yajl_get_bytes_consumed(ctx->yajl);
+    }
+}
+
+
 static int
 ngx_http_tsface_json_value(ngx_http_tsface_json_ctx_t *ctx,
     ngx_http_tsface_json_type_e type, const void *data, size_t len)
 {
+    ngx_http_tsface_json_root(ctx);
+
     if (ctx->depth != 1 || !ctx->object) {
         return 1;
     }
@@ -558,6 +602,8 @@ ngx_http_tsface_json_end_map(void *data)
     ctx->nkeys = ctx->first[ctx->depth];
     ctx->depth--;
 
+    ngx_http_tsface_json_root(ctx);
+
     return 1;
 }
 
@@ -575,6 +621,8 @@ ngx_http_tsface_json_end_array(void *data)
     ngx_http_tsface_json_ctx_t *ctx = data;
 
     ctx->depth--;
+
+    ngx_http_tsface_json_root(ctx);
 
     return 1;
 }
