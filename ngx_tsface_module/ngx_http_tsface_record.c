@@ -16,9 +16,9 @@
 
 #define NGX_HTTP_TSFACE_RECORD_SHA256       32
 #define NGX_HTTP_TSFACE_RECORD_MAX_YEAR     9999
-#define NGX_HTTP_TSFACE_RECORD_BODY_MAX     (NGX_HTTP_TSFACE_RECORD_MAX - 256)
+#define NGX_HTTP_TSFACE_RECORD_BODY_MAX                                       \
+    (NGX_HTTP_TSFACE_RECORD_MAX - NGX_HTTP_TSFACE_RECORD_ENVELOPE)
 
-#define NGX_HTTP_TSFACE_RECORD_HEAD         "{\"v\":1,\"seq\":"
 #define NGX_HTTP_TSFACE_RECORD_TIME         ",\"time\":\""
 #define NGX_HTTP_TSFACE_RECORD_TIME_FORM    "dddd-dd-ddTdd:dd:dd.ddddddZ"
 #define NGX_HTTP_TSFACE_RECORD_TIME_END     "\","

@@ -23,6 +23,10 @@
 #define NGX_HTTP_TSFACE_RECORD_MAC_LEN   64     /* hex digits */
 #define NGX_HTTP_TSFACE_RECORD_MAX       8192   /* a whole line with its LF */
 
+/* what is around a body at most, and what every line begins with */
+#define NGX_HTTP_TSFACE_RECORD_ENVELOPE  256
+#define NGX_HTTP_TSFACE_RECORD_HEAD      "{\"v\":1,\"seq\":"
+
 
 typedef enum {
     NGX_HTTP_TSFACE_RECORD_INTENT = 0,
@@ -93,8 +97,8 @@ void ngx_http_tsface_record_init(ngx_http_tsface_record_t *record,
 
 /*
  * Writes the body, from `"type":` to the last member without a closing brace,
- * to buf (size >= RECORD_MAX - 256 always suffices).  Returns its length, 0
- * if it does not fit.
+ * to buf (size >= RECORD_MAX - ENVELOPE always suffices).  Returns its length,
+ * 0 if it does not fit.
  */
 size_t ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
     u_char *buf, size_t size);

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_trail.h"
+#include "ngx_http_tsface_trail_create.h"
 #include "ngx_http_tsface_trail_file.h"
 #include "ngx_http_tsface_writer.h"
 
@@ -111,7 +112,7 @@ ngx_http_tsface_trail_take(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
 
         fdp = i ? &w->chain_fd : &w->fd;
 
-        fd = ngx_http_tsface_trail_file_create(&trail->path, i,
+        fd = ngx_http_tsface_trail_create(&trail->path, i,
                                           ngx_http_tsface_trail_user(cycle),
                                           &result);
 

@@ -12,7 +12,7 @@
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_setter.h"
 #include "ngx_http_tsface_trail.h"
-#include "ngx_http_tsface_trail_file.h"
+#include "ngx_http_tsface_trail_create.h"
 
 
 static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
@@ -224,7 +224,7 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
     }
 
     if (ngx_test_config) {
-        if (ngx_http_tsface_trail_file_check(&trail->path, &result)
+        if (ngx_http_tsface_trail_create_check(&trail->path, &result)
             != NGX_OK)
         {
             goto failed;
@@ -234,7 +234,7 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
     }
 
     for (i = 0; i < 2; i++) {
-        fd = ngx_http_tsface_trail_file_create(&trail->path, i,
+        fd = ngx_http_tsface_trail_create(&trail->path, i,
                                     ngx_http_tsface_trail_user(cf->cycle),
                                     &result);
         if (fd == -1) {

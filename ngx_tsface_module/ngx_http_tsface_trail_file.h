@@ -2,11 +2,12 @@
 /*
  * Copyright (C) The ngx_tsface_module authors
  *
- * What is done to a trail's file, by whichever thread does it: locks,
- * rotation, repair, sealing, writing, syncing.  System calls, record.c and
- * plain memory only: no nginx object is needed to link it, so that it can be
- * tested alone, and nothing here may be called from two threads at once for
- * one ngx_http_tsface_trail_file_t.
+ * A batch of records goes to a trail's file: lock, seal, write, sync, by
+ * whichever thread does it.  System calls, record.c and plain memory only, as
+ * in all that is below (trail_repair, trail_node, trail_chain, trail_io): no
+ * nginx object is needed to link it, so that it can be tested alone, and
+ * nothing here may be called from two threads at once for one
+ * ngx_http_tsface_trail_file_t.
  *
  * Three names belong to a trail:
  *
@@ -26,30 +27,10 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_http_tsface_record.h"
-
-
-/* What a batch came upon; also set when the batch itself failed later. */
-#define NGX_HTTP_TSFACE_TRAIL_OPENED     0x01  /* an empty file was begun */
-#define NGX_HTTP_TSFACE_TRAIL_TORN       0x02  /* a torn tail was cut off */
-#define NGX_HTTP_TSFACE_TRAIL_TORN_LOST  0x04  /* and could not be kept */
-#define NGX_HTTP_TSFACE_TRAIL_SHRUNK     0x08  /* records are missing */
-#define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
-#define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
+#include "ngx_http_tsface_trail_result.h"
 
 
 typedef struct ngx_http_tsface_trail_file_s  ngx_http_tsface_trail_file_t;
-
-
-typedef struct {
-    ngx_uint_t       flags;
-    ngx_err_t        err;
-    const char      *call;      /* the system call that failed, or NULL */
-    const char      *suffix;    /* of the name it failed for: "", ".chain" */
-    const char      *reason;    /* of the "open" record, or NULL */
-    size_t           torn;      /* bytes cut off */
-    uint64_t         seq;       /* of the last record written */
-} ngx_http_tsface_trail_result_t;
 
 
 typedef struct {
@@ -63,22 +44,6 @@ typedef struct {
     int               chain_fd; /* PATH.chain to fall back to; not owned */
 } ngx_http_tsface_trail_file_conf_t;
 
-
-/*
- * Opens PATH (chain: PATH.chain) and creates it with mode 0640 if need be;
- * gives it to uid unless that is -1.  Returns the descriptor, close-on-exec,
- * or -1 with the result filled in.  For the master: nothing is written.
- */
-int ngx_http_tsface_trail_file_create(const ngx_str_t *path, ngx_uint_t chain,
-    ngx_uid_t uid, ngx_http_tsface_trail_result_t *result);
-
-/*
- * The same check for "nginx -t", which must leave nothing behind: a file made
- * and removed again could be one that a running worker has just written to.
- * NGX_OK if both names are, or could be made by this process.
- */
-ngx_int_t ngx_http_tsface_trail_file_check(const ngx_str_t *path,
-    ngx_http_tsface_trail_result_t *result);
 
 /* Copies all of conf; NULL if there is no memory.  Opens nothing. */
 ngx_http_tsface_trail_file_t *ngx_http_tsface_trail_file_new(

@@ -117,8 +117,8 @@ my %limit = $source{record} =~ /_record_row\((\w+), string, (\d+)\)/g;
 my @members = (
     $source{record} =~ /_record_row\((\w+), (?:string|number|flag|members)/g,
     $source{record} =~ /ngx_string\(",\\"(\w+)\\":"\)/g,
-    $source{record} =~ /\#define[ ]\w+RECORD_(?:HEAD|TIME|TYPE|MAC)[ ].*?
-        \\"(\w+)\\":/gx, 'seq');
+    $source{record} =~ /\#define[ ]\w+RECORD_(?:TIME|TYPE|MAC)[ ].*?
+        \\"(\w+)\\":/gx, 'v', 'seq');
 described('members of records', 28, sub {
     my $row = row('audit.md', $_[0]);
     return $row && (!$limit{$_[0]}
@@ -130,7 +130,7 @@ described('members in members', 5, sub { $doc{'audit.md'} =~ /`\{?"?\Q$_[0]\E\b/
     $source{record} =~ /_put\(p, "[,{]\\"(\w+)\\":"\)/g);
 
 described('reasons of "open"', 4, sub { row('audit.md', $_[0]) },
-    $source{trail_file} =~ /result->reason = "(\w+)"/g);
+    $source{trail_repair} =~ /result->reason = "(\w+)"/g);
 
 described('results', 5, sub { row('audit.md', 'result') =~ /`\Q$_[0]\E`/ },
     map { $source{$_} =~ /result(?: = |, )"(\w+)"/g } qw(transaction attempt journal));

@@ -8,7 +8,10 @@
  * each can fail once where it matters.
  */
 
-/* link: ngx_http_tsface_trail_file.c ngx_http_tsface_record.c */
+/* link: ngx_http_tsface_trail_file.c ngx_http_tsface_trail_create.c
+         ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
+         ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_io.c
+         ngx_http_tsface_record.c */
 
 
 /* as ngx_config.h has them, which comes too late here */
@@ -20,6 +23,8 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 
+#include "ngx_http_tsface_record.h"
+#include "ngx_http_tsface_trail_create.h"
 #include "ngx_http_tsface_trail_file.h"
 
 
@@ -586,7 +591,7 @@ foreign(void)
     fresh();
     p.len = strlen(path);
     check(symlink("/dev/null", path) == 0, "symlink");
-    check(ngx_http_tsface_trail_file_create(&p, 0, -1, &result) == -1
+    check(ngx_http_tsface_trail_create(&p, 0, -1, &result) == -1
           && result.err == ELOOP, "%d", result.err);
     file = opened(1);
     check(add(file, 1, "a", &result) == NGX_ERROR && result.err == ELOOP,
@@ -596,7 +601,7 @@ foreign(void)
     fresh();
     p.len = strlen(path);
     check(mkfifo(path, 0640) == 0, "fifo");
-    check(ngx_http_tsface_trail_file_create(&p, 0, -1, &result) == -1
+    check(ngx_http_tsface_trail_create(&p, 0, -1, &result) == -1
           && (result.flags & NGX_HTTP_TSFACE_TRAIL_FOREIGN), "fifo");
     file = opened(1);
     check(add(file, 1, "a", &result) == NGX_ERROR
@@ -607,30 +612,30 @@ foreign(void)
     p.len = strlen(path);
     spoil(named("x"), "", 0);
     check(link(named("x"), path) == 0, "link");
-    check(ngx_http_tsface_trail_file_create(&p, 0, -1, &result) == -1
+    check(ngx_http_tsface_trail_create(&p, 0, -1, &result) == -1
           && (result.flags & NGX_HTTP_TSFACE_TRAIL_FOREIGN), "hard link");
 
     fresh();
     p.len = strlen(path);
     mkdir(path, 0755);
-    check(ngx_http_tsface_trail_file_create(&p, 0, -1, &result) == -1
+    check(ngx_http_tsface_trail_create(&p, 0, -1, &result) == -1
           && result.err == EISDIR, "%d", result.err);
 
     fresh();
     p.len = strlen(path);
-    check(ngx_http_tsface_trail_file_check(&p, &result) == NGX_OK, "%d",
+    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_OK, "%d",
           result.err);
     check(access(path, F_OK) == -1 && access(named(".chain"), F_OK) == -1,
           "a check leaves nothing behind");
-    fd = ngx_http_tsface_trail_file_create(&p, 0, -1, &result);
+    fd = ngx_http_tsface_trail_create(&p, 0, -1, &result);
     check(fd != -1, "%d", result.err);
     close(fd);
-    check(ngx_http_tsface_trail_file_check(&p, &result) == NGX_OK, "%d",
+    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_OK, "%d",
           result.err);
 
     snprintf(path, sizeof(path), "%s/none/a.jsonl", dir);
     p.len = strlen(path);
-    check(ngx_http_tsface_trail_file_check(&p, &result) == NGX_ERROR
+    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_ERROR
           && result.err == ENOENT, "%d", result.err);
 
     done("what is not ours is refused and left alone");
@@ -900,8 +905,8 @@ closed_directory(void)
     p.data = (u_char *) path;
     p.len = strlen(path);
 
-    fd = ngx_http_tsface_trail_file_create(&p, 0, 65534, &result);
-    chain_fd = ngx_http_tsface_trail_file_create(&p, 1, 65534, &result);
+    fd = ngx_http_tsface_trail_create(&p, 0, 65534, &result);
+    chain_fd = ngx_http_tsface_trail_create(&p, 1, 65534, &result);
     check(fd != -1 && chain_fd != -1, "%d", result.err);
 
     fflush(stdout);
@@ -974,7 +979,7 @@ closed_directory(void)
 
     waitpid(pid, &status, WUNTRACED);
     check(WIFSTOPPED(status), "%x", status);
-    close(ngx_http_tsface_trail_file_create(&p, 0, 65534, &result));
+    close(ngx_http_tsface_trail_create(&p, 0, 65534, &result));
     kill(pid, SIGCONT);
 
     waitpid(pid, &status, WUNTRACED);

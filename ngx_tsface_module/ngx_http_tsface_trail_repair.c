@@ -1,0 +1,421 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <dirent.h>
+
+#include "ngx_http_tsface_record.h"
+#include "ngx_http_tsface_trail_repair.h"
+
+
+/* no writer leaves a longer tail without a line end: a batch is smaller */
+#define NGX_HTTP_TSFACE_TRAIL_TORN_MAX    (8 * 1024 * 1024)
+
+
+static void ngx_http_tsface_trail_repair_predecessor(
+    ngx_http_tsface_trail_disk_t *disk, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
+static int ngx_http_tsface_trail_repair_find(
+    ngx_http_tsface_trail_disk_t *disk, uint64_t ino, struct stat *sb);
+static ngx_int_t ngx_http_tsface_trail_repair_tail(
+    ngx_http_tsface_trail_disk_t *disk, int fd, uint64_t *size,
+    ngx_http_tsface_trail_chain_t *tail,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_repair_cut(
+    ngx_http_tsface_trail_disk_t *disk, int log, uint64_t size, uint64_t end,
+    ngx_http_tsface_trail_result_t *result);
+
+
+/*
+ * As a rule the chain knows, and the file has the inode and size it says.
+ * Otherwise something happened since, and whoever knows more is believed:
+ *
+ *   - the file is empty: it was rotated, or this is the first record ever;
+ *   - the file ends in a higher seq: a writer died before it told the chain;
+ *   - the file ends in a lower seq: records are missing.  The seq goes on
+ *     after the lost ones and so does the mac: a verifier must stop there.
+ */
+
+ngx_int_t
+ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
+    const struct stat *sb, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result)
+{
+    uint64_t                       size;
+    ngx_int_t                      known, rc;
+    ngx_http_tsface_trail_chain_t  tail;
+
+    size = sb->st_size;
+
+    known = (ngx_http_tsface_trail_chain_read(disk->chain.fd, end) == NGX_OK);
+
+    if (!known) {
+        ngx_memzero(end, sizeof(ngx_http_tsface_trail_chain_t));
+        ngx_memset(end->mac, '0', NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+    }
+
+    if (known && size && end->ino == sb->st_ino && end->size == size) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_tsface_trail_repair_tail(disk, disk->log.fd, &size, &tail,
+                                           result);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_OK) {
+
+        if (tail.seq >= end->seq) {
+            end->seq = tail.seq;
+            ngx_memcpy(end->mac, tail.mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+
+        } else {
+            result->flags |= NGX_HTTP_TSFACE_TRAIL_SHRUNK;
+            result->reason = "truncated";
+        }
+
+    } else {
+
+        /* empty: a name given to a new file, or a file that lost it all? */
+
+        result->flags |= NGX_HTTP_TSFACE_TRAIL_OPENED;
+
+        if (!known) {
+            result->reason = "new";
+
+        } else if (end->ino == sb->st_ino && end->size) {
+            result->flags |= NGX_HTTP_TSFACE_TRAIL_SHRUNK;
+            result->reason = "truncated";
+
+        } else {
+            ngx_http_tsface_trail_repair_predecessor(disk, end, result);
+            result->reason = "rotated";
+        }
+    }
+
+    if ((result->flags & NGX_HTTP_TSFACE_TRAIL_TORN)
+        && !(result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK))
+    {
+        result->reason = "torn_tail";
+    }
+
+    end->ino = sb->st_ino;
+    end->size = size;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A file that was moved away may go further than the chain, if its last
+ * writer died.  It is the one we had open, or it has another name in the
+ * directory; if it can't be found, the chain's word is all there is.
+ */
+
+static void
+ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
+{
+    int                             fd;
+    uint64_t                        size;
+    struct stat                     sb;
+    ngx_http_tsface_trail_chain_t   tail;
+    ngx_http_tsface_trail_result_t  found;
+
+    fd = disk->log.previous;
+    disk->log.previous = -1;
+
+    if (fd != -1 && (fstat(fd, &sb) == -1 || sb.st_ino != end->ino)) {
+        (void) close(fd);
+        fd = -1;
+    }
+
+    if (fd == -1) {
+        fd = ngx_http_tsface_trail_repair_find(disk, end->ino, &sb);
+    }
+
+    if (fd == -1) {
+        return;
+    }
+
+    size = sb.st_size;
+
+    ngx_memzero(&found, sizeof(ngx_http_tsface_trail_result_t));
+
+    if (size != end->size
+        && ngx_http_tsface_trail_repair_tail(disk, fd, &size, &tail, &found)
+           == NGX_OK)
+    {
+        if (tail.seq > end->seq) {
+            end->seq = tail.seq;
+            ngx_memcpy(end->mac, tail.mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+        }
+
+        result->flags |= found.flags;
+        result->torn = found.torn;
+    }
+
+    (void) close(fd);
+}
+
+
+static int
+ngx_http_tsface_trail_repair_find(ngx_http_tsface_trail_disk_t *disk,
+    uint64_t ino, struct stat *sb)
+{
+    int             fd;
+    DIR            *d;
+    char           *dir;
+    struct dirent  *de;
+
+    dir = ngx_http_tsface_trail_io_dir(disk->log.name);
+    if (dir == NULL) {
+        return -1;
+    }
+
+    d = opendir(dir);
+    free(dir);
+
+    if (d == NULL) {
+        return -1;
+    }
+
+    fd = -1;
+
+    while ((de = readdir(d)) != NULL) {
+
+        if (de->d_ino != ino) {
+            continue;
+        }
+
+        fd = openat(dirfd(d), de->d_name, NGX_HTTP_TSFACE_TRAIL_FLAGS);
+
+        if (fd != -1
+            && (fstat(fd, sb) == -1 || !S_ISREG(sb->st_mode)
+                || sb->st_ino != ino))
+        {
+            (void) close(fd);
+            fd = -1;
+        }
+
+        break;
+    }
+
+    (void) closedir(d);
+
+    return fd;
+}
+
+
+/*
+ * Reads the last whole record back and cuts off what follows it.  Returns
+ * NGX_DECLINED if there is none because the file is empty, or was torn in
+ * its first line.  A file of another form is left alone: NGX_ERROR.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_repair_tail(ngx_http_tsface_trail_disk_t *disk,
+    int fd, uint64_t *size, ngx_http_tsface_trail_chain_t *tail,
+    ngx_http_tsface_trail_result_t *result)
+{
+    u_char     *p, *last;
+    size_t      len;
+    ssize_t     n;
+    uint64_t    start, end;
+    ngx_str_t   line;
+
+    if (*size == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_tsface_trail_io_room(&disk->buf,
+                                      4 * NGX_HTTP_TSFACE_RECORD_MAX)
+        != NGX_OK)
+    {
+        return ngx_http_tsface_trail_failed(result, "malloc()", "", ENOMEM);
+    }
+
+    /* the last LF: at the end, or far before it if a batch was cut short */
+
+    end = *size;
+
+    for ( ;; ) {
+        len = ngx_min(end, 2 * NGX_HTTP_TSFACE_RECORD_MAX);
+        start = end - len;
+
+        n = ngx_http_tsface_trail_io_read(fd, disk->buf.data, len,
+                                          start);
+        if (n != (ssize_t) len) {
+            return ngx_http_tsface_trail_failed(result, "pread()", "",
+                                                n == -1 ? errno : EIO);
+        }
+
+        last = disk->buf.data + len;
+
+        while (last > disk->buf.data && last[-1] != LF) {
+            last--;
+        }
+
+        end = start + (last - disk->buf.data);
+
+        if (last > disk->buf.data) {
+            break;
+        }
+
+        if (end == 0) {
+
+            /* no line at all: ours if it begins as ours do */
+
+            len = ngx_min(len, sizeof(NGX_HTTP_TSFACE_RECORD_HEAD) - 1);
+
+            if (ngx_memcmp(disk->buf.data, NGX_HTTP_TSFACE_RECORD_HEAD, len)
+                != 0)
+            {
+                goto foreign;
+            }
+
+            if (ngx_http_tsface_trail_repair_cut(disk, fd, *size, 0, result)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            *size = 0;
+
+            return NGX_DECLINED;
+        }
+
+        if (*size - end > NGX_HTTP_TSFACE_TRAIL_TORN_MAX) {
+            goto foreign;
+        }
+    }
+
+    /* the line before that LF */
+
+    len = ngx_min(end, NGX_HTTP_TSFACE_RECORD_MAX);
+
+    n = ngx_http_tsface_trail_io_read(fd, disk->buf.data, len,
+                                      end - len);
+    if (n != (ssize_t) len) {
+        return ngx_http_tsface_trail_failed(result, "pread()", "",
+                                            n == -1 ? errno : EIO);
+    }
+
+    last = disk->buf.data + len - 1;
+
+    for (p = last; p > disk->buf.data && p[-1] != LF; p--) { /* void */ }
+
+    line.data = p;
+    line.len = last - p;
+
+    if (ngx_http_tsface_record_parse_tail(&line, &tail->seq, tail->mac)
+        != NGX_OK)
+    {
+        goto foreign;
+    }
+
+    if (end != *size) {
+        if (ngx_http_tsface_trail_repair_cut(disk, fd, *size, end, result)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        *size = end;
+    }
+
+    return NGX_OK;
+
+foreign:
+
+    result->flags |= NGX_HTTP_TSFACE_TRAIL_FOREIGN;
+
+    return ngx_http_tsface_trail_failed(result, NULL, "", 0);
+}
+
+
+/*
+ * A torn record has been confirmed to nobody, and what it stands for was not
+ * done.  It is kept nevertheless, where it can be: an auditor may ask.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_repair_cut(ngx_http_tsface_trail_disk_t *disk,
+    int log, uint64_t size, uint64_t end,
+    ngx_http_tsface_trail_result_t *result)
+{
+    int         fd;
+    size_t      len;
+    u_char      lf;
+    ssize_t     n;
+    uint64_t    pos;
+    ngx_err_t   err;
+
+    fd = open(disk->torn, NGX_HTTP_TSFACE_TRAIL_FLAGS|O_CREAT,
+              NGX_HTTP_TSFACE_TRAIL_MODE);
+
+    if (fd == -1) {
+        err = errno;
+
+        /* the directory is closed to workers: no reason to stop for ever */
+
+        if (!ngx_http_tsface_trail_io_denied(err)) {
+            return ngx_http_tsface_trail_failed(result, "open()", ".torn",
+                                                err);
+        }
+
+        result->flags |= NGX_HTTP_TSFACE_TRAIL_TORN_LOST;
+    }
+
+    if (fd != -1) {
+
+        for (pos = end; pos < size; pos += len) {
+            len = ngx_min(size - pos, 2 * NGX_HTTP_TSFACE_RECORD_MAX);
+
+            n = ngx_http_tsface_trail_io_read(log, disk->buf.data,
+                                              len, pos);
+
+            if (n != (ssize_t) len
+                || ngx_http_tsface_trail_io_write(fd, disk->buf.data, len, -1)
+                   != NGX_OK)
+            {
+                goto failed;
+            }
+        }
+
+        lf = LF;
+
+        if (ngx_http_tsface_trail_io_write(fd, &lf, 1, -1) != NGX_OK
+            || fsync(fd) == -1)
+        {
+            goto failed;
+        }
+
+        (void) close(fd);
+    }
+
+    if (ftruncate(log, end) == -1) {
+        return ngx_http_tsface_trail_failed(result, "ftruncate()", "",
+                                            errno);
+    }
+
+    result->flags |= NGX_HTTP_TSFACE_TRAIL_TORN;
+    result->torn = size - end;
+
+    return NGX_OK;
+
+failed:
+
+    err = errno ? errno : EIO;
+
+    (void) close(fd);
+
+    return ngx_http_tsface_trail_failed(result, "write()", ".torn", err);
+}

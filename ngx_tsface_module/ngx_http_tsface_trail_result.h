@@ -1,0 +1,51 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * What came of something that was done to a trail's files.  The trail_*
+ * files fill it in; who called them says it in a log, if at all.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_TRAIL_RESULT_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_TRAIL_RESULT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* What a batch came upon; also set when the batch itself failed later. */
+#define NGX_HTTP_TSFACE_TRAIL_OPENED     0x01  /* an empty file was begun */
+#define NGX_HTTP_TSFACE_TRAIL_TORN       0x02  /* a torn tail was cut off */
+#define NGX_HTTP_TSFACE_TRAIL_TORN_LOST  0x04  /* and could not be kept */
+#define NGX_HTTP_TSFACE_TRAIL_SHRUNK     0x08  /* records are missing */
+#define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
+#define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
+
+
+typedef struct {
+    ngx_uint_t       flags;
+    ngx_err_t        err;
+    const char      *call;      /* the system call that failed, or NULL */
+    const char      *suffix;    /* of the name it failed for: "", ".chain" */
+    const char      *reason;    /* of the "open" record, or NULL */
+    size_t           torn;      /* bytes cut off */
+    uint64_t         seq;       /* of the last record written */
+} ngx_http_tsface_trail_result_t;
+
+
+/* Returns NGX_ERROR.  call and suffix must stay: they are not copied. */
+static ngx_inline ngx_int_t
+ngx_http_tsface_trail_failed(ngx_http_tsface_trail_result_t *result,
+    const char *call, const char *suffix, ngx_err_t err)
+{
+    result->call = call;
+    result->suffix = suffix;
+    result->err = err;
+
+    return NGX_ERROR;
+}
+
+
+#endif /* _NGX_HTTP_TSFACE_TRAIL_RESULT_H_INCLUDED_ */
