@@ -78,14 +78,14 @@ static ngx_command_t  ngx_http_tsface_commands[] = {
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_tsface_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_tsface_loc_conf_t, pass),
       NULL },
 
     { ngx_string("tsface_caller"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_tsface_caller,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_tsface_loc_conf_t, caller),
       NULL },
 
     { ngx_string("tsface_audit"),
@@ -272,29 +272,13 @@ ngx_http_tsface_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_tsface_loc_conf_t *tlcf = conf;
 
-    ngx_str_t                         *value;
-    ngx_http_core_loc_conf_t          *clcf;
-    ngx_http_compile_complex_value_t   ccv;
+    char                      *rv;
+    ngx_http_core_loc_conf_t  *clcf;
 
-    if (tlcf->pass) {
-        return "is duplicate";
-    }
+    rv = ngx_http_set_complex_value_slot(cf, cmd, conf);
 
-    value = cf->args->elts;
-
-    tlcf->pass = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (tlcf->pass == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = tlcf->pass;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     tlcf->file = cf->conf_file->file.name.data;
@@ -312,8 +296,7 @@ ngx_http_tsface_caller(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_tsface_loc_conf_t *tlcf = conf;
 
-    ngx_str_t                         *value;
-    ngx_http_compile_complex_value_t   ccv;
+    ngx_str_t  *value;
 
     if (tlcf->anonymous != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -334,22 +317,7 @@ ngx_http_tsface_caller(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "needs a value that says who asks, or \"anonymous\"";
     }
 
-    tlcf->caller = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (tlcf->caller == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = tlcf->caller;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
 }
 
 
