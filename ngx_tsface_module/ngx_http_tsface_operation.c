@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_chars.h"
 #include "ngx_http_tsface_operation.h"
 
 
@@ -15,7 +16,6 @@
 
 static ngx_uint_t ngx_http_tsface_operation_equal(const u_char *s, size_t len,
     const char *lowercase);
-static ngx_uint_t ngx_http_tsface_operation_in(const uint32_t *set, u_char ch);
 static u_char *ngx_http_tsface_operation_token(u_char *p, u_char *last);
 
 
@@ -72,26 +72,6 @@ static const uint32_t  ngx_http_tsface_b64token[] = {
 
                 /*  ~}| {zyx wvut srqp  onml kjih gfed cba` */
     0x47fffffe, /* 0100 0111 1111 1111  1111 1111 1111 1110 */
-
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000  /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-};
-
-
-/* tchar of RFC 9110. */
-static const uint32_t  ngx_http_tsface_tchar[] = {
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-
-                /* ?>=< ;:98 7654 3210  /.-, +*)( '&%$ #"!  */
-    0x03ff6cfa, /* 0000 0011 1111 1111  0110 1100 1111 1010 */
-
-                /* _^]\ [ZYX WVUT SRQP  ONML KJIH GFED CBA@ */
-    0xc7fffffe, /* 1100 0111 1111 1111  1111 1111 1111 1110 */
-
-                /*  ~}| {zyx wvut srqp  onml kjih gfed cba` */
-    0x57ffffff, /* 0101 0111 1111 1111  1111 1111 1111 1111 */
 
     0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
     0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
@@ -165,7 +145,7 @@ ngx_http_tsface_operation_match(const ngx_str_t *target,
 
             segment = p + 1;
 
-        } else if (ngx_http_tsface_operation_in(ngx_http_tsface_path_refused,
+        } else if (ngx_http_tsface_chars_in(ngx_http_tsface_path_refused,
                                                 *p))
         {
             return NGX_HTTP_TSFACE_PROBLEM_BAD_PATH;
@@ -354,7 +334,7 @@ ngx_http_tsface_operation_bearer(const ngx_str_t *value, ngx_str_t *token)
     start = p;
 
     while (p < last
-           && ngx_http_tsface_operation_in(ngx_http_tsface_b64token, *p))
+           && ngx_http_tsface_chars_in(ngx_http_tsface_b64token, *p))
     {
         p++;
     }
@@ -394,18 +374,11 @@ ngx_http_tsface_operation_equal(const u_char *s, size_t len,
 }
 
 
-static ngx_uint_t
-ngx_http_tsface_operation_in(const uint32_t *set, u_char ch)
-{
-    return (set[ch >> 5] & ((uint32_t) 1 << (ch & 0x1f))) != 0;
-}
-
-
 static u_char *
 ngx_http_tsface_operation_token(u_char *p, u_char *last)
 {
     while (p < last
-           && ngx_http_tsface_operation_in(ngx_http_tsface_tchar, *p))
+           && ngx_http_tsface_chars_in(ngx_http_tsface_tchar, *p))
     {
         p++;
     }

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_chars.h"
 #include "ngx_http_tsface_response.h"
 
 
@@ -46,26 +47,6 @@ static ngx_uint_t ngx_http_tsface_response_equal(const ngx_str_t *value,
     const char *text);
 static ngx_uint_t ngx_http_tsface_response_text_valid(u_char *p,
     u_char *last);
-
-
-/* tchar of RFC 9110 */
-static const uint32_t  ngx_http_tsface_response_tchar[] = {
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-
-                /* ?>=< ;:98 7654 3210  /.-, +*)( '&%$ #"!  */
-    0x03ff6cfa, /* 0000 0011 1111 1111  0110 1100 1111 1010 */
-
-                /* _^]\ [ZYX WVUT SRQP  ONML KJIH GFED CBA@ */
-    0xc7fffffe, /* 1100 0111 1111 1111  1111 1111 1111 1110 */
-
-                /*  ~}| {zyx wvut srqp  onml kjih gfed cba` */
-    0x57ffffff, /* 0101 0111 1111 1111  1111 1111 1111 1111 */
-
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000, /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-    0x00000000  /* 0000 0000 0000 0000  0000 0000 0000 0000 */
-};
 
 
 ngx_int_t
@@ -495,8 +476,7 @@ ngx_http_tsface_response_header_line(ngx_http_tsface_response_t *response,
     start = p;
 
     while (p < last
-           && (ngx_http_tsface_response_tchar[*p >> 5]
-               & ((uint32_t) 1 << (*p & 0x1f))))
+           && ngx_http_tsface_chars_in(ngx_http_tsface_tchar, *p))
     {
         p++;
     }
