@@ -41,10 +41,14 @@ typedef void (*ngx_http_tsface_exchange_pt)(void *data,
     const ngx_http_tsface_exchange_result_t *result);
 
 
-/* NULL: no memory; the handler is not called then. */
+/*
+ * secret is the one to try, copied before this returns; NULL when the method
+ * of authentication has none.  NULL: no memory; the handler is not called
+ * then.
+ */
 ngx_http_tsface_exchange_t *ngx_http_tsface_exchange_start(
     const ngx_http_tsface_credentials_t *credentials,
-    ngx_http_tsface_exchange_pt handler, void *data);
+    const ngx_str_t *secret, ngx_http_tsface_exchange_pt handler, void *data);
 
 /* Ends it without calling the handler. */
 void ngx_http_tsface_exchange_cancel(ngx_http_tsface_exchange_t *exchange);

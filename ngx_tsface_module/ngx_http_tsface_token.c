@@ -342,6 +342,7 @@ ngx_http_tsface_token_poke(ngx_http_tsface_token_t *token)
 
     if (rc == NGX_OK) {
         token->exchange = ngx_http_tsface_exchange_start(token->credentials,
+                                   &token->credentials->client_secret->value,
                                              ngx_http_tsface_token_exchanged,
                                              token);
         if (token->exchange) {

@@ -1,0 +1,229 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_exchange_request.h"
+#include "ngx_http_tsface_form.h"
+#include "ngx_http_tsface_module.h"
+
+
+typedef struct {
+    ngx_str_t                             name;
+    ngx_str_t                             value;
+} ngx_http_tsface_field_t;
+
+
+static ngx_int_t ngx_http_tsface_exchange_fields(ngx_array_t *fields,
+    const ngx_http_tsface_credentials_t *credentials,
+    const ngx_str_t *secret);
+static ngx_int_t ngx_http_tsface_exchange_field(ngx_array_t *fields,
+    ngx_str_t name, ngx_str_t value);
+static ngx_int_t ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret,
+    ngx_str_t *basic);
+
+
+/* Facts 2.2: a form; every sample of Transmit's has the secret in it. */
+ngx_buf_t *
+ngx_http_tsface_exchange_request(ngx_pool_t *pool,
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret)
+{
+    size_t                    len, body;
+    ngx_buf_t                *b;
+    ngx_str_t                 basic;
+    ngx_uint_t                i;
+    ngx_array_t               fields;
+    ngx_http_tsface_field_t  *field;
+
+    if (ngx_array_init(&fields, pool, 8, sizeof(ngx_http_tsface_field_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (ngx_http_tsface_exchange_fields(&fields, credentials, secret) != NGX_OK) {
+        return NULL;
+    }
+
+    ngx_str_null(&basic);
+
+    if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC
+        && ngx_http_tsface_exchange_basic(pool, credentials, secret, &basic)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    field = fields.elts;
+    body = 0;
+
+    for (i = 0; i < fields.nelts; i++) {
+        body += ngx_http_tsface_form_len(&field[i].name)
+                + ngx_http_tsface_form_len(&field[i].value) + 2;
+    }
+
+    body--;    /* no '&' before the first */
+
+    len = sizeof("POST  HTTP/1.1" CRLF
+                 "Host: " CRLF
+                 "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
+                 "Accept: application/json" CRLF
+                 "Connection: close" CRLF
+                 "Content-Type: application/x-www-form-urlencoded" CRLF
+                 "Content-Length: " CRLF
+                 "Authorization: Basic " CRLF CRLF)
+          + credentials->token_uri.len
+          + credentials->token_endpoint->url.authority.len
+          + NGX_SIZE_T_LEN + basic.len + body;
+
+    b = ngx_create_temp_buf(pool, len);
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->last = ngx_sprintf(b->last,
+                          "POST %V HTTP/1.1" CRLF
+                          "Host: %V" CRLF
+                          "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
+                          "Accept: application/json" CRLF
+                          "Connection: close" CRLF
+                          "Content-Type: application/x-www-form-urlencoded"
+                              CRLF
+                          "Content-Length: %uz" CRLF,
+                          &credentials->token_uri,
+                          &credentials->token_endpoint->url.authority, body);
+
+    if (basic.len) {
+        b->last = ngx_sprintf(b->last, "Authorization: Basic %V" CRLF, &basic);
+        ngx_explicit_memzero(basic.data, basic.len);
+    }
+
+    *b->last++ = CR;
+    *b->last++ = LF;
+
+    for (i = 0; i < fields.nelts; i++) {
+        if (i) {
+            *b->last++ = '&';
+        }
+
+        b->last = ngx_http_tsface_form_encode(b->last, &field[i].name);
+        *b->last++ = '=';
+        b->last = ngx_http_tsface_form_encode(b->last, &field[i].value);
+    }
+
+    return b;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_exchange_fields(ngx_array_t *fields,
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret)
+{
+    ngx_uint_t     i;
+    ngx_keyval_t  *kv;
+
+    if (ngx_http_tsface_exchange_field(fields,
+                                       (ngx_str_t) ngx_string("grant_type"),
+                                       (ngx_str_t)
+                                           ngx_string("client_credentials"))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_POST
+        && (ngx_http_tsface_exchange_field(fields,
+                                       (ngx_str_t) ngx_string("client_id"),
+                                       credentials->client_id)
+            != NGX_OK
+            || ngx_http_tsface_exchange_field(fields,
+                                       (ngx_str_t) ngx_string("client_secret"),
+                                       *secret)
+               != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    if (credentials->resource.len
+        && ngx_http_tsface_exchange_field(fields,
+                                          (ngx_str_t) ngx_string("resource"),
+                                          credentials->resource)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (credentials->parameters == NULL) {
+        return NGX_OK;
+    }
+
+    kv = credentials->parameters->elts;
+
+    for (i = 0; i < credentials->parameters->nelts; i++) {
+        if (ngx_http_tsface_exchange_field(fields, kv[i].key, kv[i].value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_exchange_field(ngx_array_t *fields, ngx_str_t name,
+    ngx_str_t value)
+{
+    ngx_http_tsface_field_t  *field;
+
+    field = ngx_array_push(fields);
+    if (field == NULL) {
+        return NGX_ERROR;
+    }
+
+    field->name = name;
+    field->value = value;
+
+    return NGX_OK;
+}
+
+
+/* RFC 6749 2.3.1: both are form-encoded before they are joined. */
+static ngx_int_t
+ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret,
+    ngx_str_t *basic)
+{
+    u_char     *p;
+    ngx_str_t   joined;
+
+    joined.data = ngx_pnalloc(pool,
+                              ngx_http_tsface_form_len(&credentials->client_id)
+                              + 1 + ngx_http_tsface_form_len(secret));
+    if (joined.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_http_tsface_form_encode(joined.data, &credentials->client_id);
+    *p++ = ':';
+    p = ngx_http_tsface_form_encode(p, secret);
+
+    joined.len = p - joined.data;
+
+    basic->data = ngx_pnalloc(pool, ngx_base64_encoded_length(joined.len));
+
+    if (basic->data) {
+        ngx_encode_base64(basic, &joined);
+    }
+
+    ngx_explicit_memzero(joined.data, joined.len);
+
+    return basic->data ? NGX_OK : NGX_ERROR;
+}
