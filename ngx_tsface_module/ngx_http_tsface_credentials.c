@@ -12,6 +12,7 @@
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_region.h"
+#include "ngx_http_tsface_rotation.h"
 #include "ngx_http_tsface_setter.h"
 
 
@@ -29,6 +30,8 @@ static char *ngx_http_tsface_credentials_protocols(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 
 static ngx_int_t ngx_http_tsface_credentials_required(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_secrets(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static void ngx_http_tsface_credentials_defaults(
     ngx_http_tsface_credentials_t *credentials);
@@ -116,6 +119,13 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       ngx_http_tsface_secret_slot,
       0,
       offsetof(ngx_http_tsface_credentials_t, client_secret),
+      NULL },
+
+    { ngx_string("client_secret_next"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_secret_next),
       NULL },
 
     { ngx_string("token_auth_method"),
@@ -274,6 +284,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
      *     credentials->name;
      *     all other strings = { 0, NULL };
      *     credentials->client_secret = NULL;
+     *     credentials->client_secret_next = NULL;
+     *     credentials->thread_pool = NULL;
      *     credentials->parameters = NULL;
      *     credentials->endpoint_conf.ssl_protocols = 0;
      */
@@ -300,7 +312,9 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
         return rv;
     }
 
-    if (ngx_http_tsface_credentials_required(cf, credentials) != NGX_OK) {
+    if (ngx_http_tsface_credentials_required(cf, credentials) != NGX_OK
+        || ngx_http_tsface_credentials_secrets(cf, credentials) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -479,6 +493,34 @@ ngx_http_tsface_credentials_required(ngx_conf_t *cf,
                        missing, &credentials->name);
 
     return NGX_ERROR;
+}
+
+
+/* The next secret has one place; threads read again what workers may read. */
+static ngx_int_t
+ngx_http_tsface_credentials_secrets(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_http_tsface_secret_t  *current, *next;
+
+    current = credentials->client_secret;
+    next = credentials->client_secret_next;
+
+    if (next && (current == NULL || current->next.len || next->next.len)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"client_secret_next\" in tsface_credentials "
+                           "\"%V\" needs a \"client_secret\", and one line "
+                           "in each of them", &credentials->name);
+        return NGX_ERROR;
+    }
+
+    if (!ngx_http_tsface_rotation_rereads(credentials)) {
+        return NGX_OK;
+    }
+
+    credentials->thread_pool = ngx_thread_pool_add(cf, NULL);
+
+    return credentials->thread_pool ? NGX_OK : NGX_ERROR;
 }
 
 

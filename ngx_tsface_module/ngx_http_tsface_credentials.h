@@ -14,6 +14,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include <ngx_thread_pool.h>
 
 #include "ngx_http_tsface_endpoint.h"
 #include "ngx_http_tsface_secret.h"
@@ -37,6 +38,8 @@ struct ngx_http_tsface_credentials_s {
     ngx_str_t                        region;         /* "custom" if none */
     ngx_str_t                        client_id;
     ngx_http_tsface_secret_t        *client_secret;
+    ngx_http_tsface_secret_t        *client_secret_next;  /* or NULL */
+    ngx_thread_pool_t               *thread_pool;    /* to read them again */
     ngx_uint_t                       auth_method;
     ngx_str_t                        resource;
     ngx_array_t                     *parameters;     /* of ngx_keyval_t */

@@ -31,6 +31,7 @@ typedef enum {
     NGX_HTTP_TSFACE_EXCHANGE_NETWORK,     /* resolve, connect, TLS, reset */
     NGX_HTTP_TSFACE_EXCHANGE_TIMEOUT,
     NGX_HTTP_TSFACE_EXCHANGE_MALFORMED,   /* a 200 without a usable token */
+    NGX_HTTP_TSFACE_EXCHANGE_UNKEPT,      /* no room for it in the zone */
     NGX_HTTP_TSFACE_EXCHANGE_NCLASSES
 } ngx_http_tsface_exchange_e;
 

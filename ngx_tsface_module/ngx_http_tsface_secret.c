@@ -18,11 +18,15 @@ static ngx_int_t ngx_http_tsface_secret_env(ngx_conf_t *cf,
     ngx_http_tsface_secret_t *secret, const char *directive, size_t min);
 static ngx_int_t ngx_http_tsface_secret_credential(ngx_conf_t *cf,
     ngx_http_tsface_secret_t *secret, const char *directive);
-static ngx_int_t ngx_http_tsface_secret_stat(ngx_conf_t *cf,
-    ngx_http_tsface_secret_t *secret, ngx_fd_t fd, const char *directive);
 static ngx_int_t ngx_http_tsface_secret_take(ngx_conf_t *cf,
-    ngx_http_tsface_secret_t *secret, u_char *data, size_t len,
+    ngx_http_tsface_secret_t *secret, ngx_http_tsface_secret_text_t *text,
     const char *directive, size_t min);
+static ngx_int_t ngx_http_tsface_secret_copy(ngx_conf_t *cf, ngx_str_t *dst,
+    const ngx_str_t *src);
+static void ngx_http_tsface_secret_complain(ngx_conf_t *cf,
+    const ngx_http_tsface_secret_t *secret,
+    const ngx_http_tsface_secret_text_t *text, const char *directive,
+    size_t min);
 static void ngx_http_tsface_secret_cleanup(void *data);
 
 
@@ -132,128 +136,20 @@ static ngx_int_t
 ngx_http_tsface_secret_file(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
     const char *directive, size_t min)
 {
-    size_t     len;
-    u_char     buf[NGX_HTTP_TSFACE_SECRET_MAX + 1];
-    ssize_t    n;
-    ngx_fd_t   fd;
-    ngx_int_t  rc;
+    ngx_int_t                       rc;
+    ngx_http_tsface_secret_text_t   text;
 
-    /*
-     * Symbolic links are followed, since mounted secrets are links (and so
-     * are those of Kubernetes); O_NONBLOCK keeps open() of a FIFO, refused
-     * below, from waiting for a writer for ever.
-     */
-
-    do {
-        fd = open((const char *) secret->name.data,
-                  O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC);
-    } while (fd == NGX_INVALID_FILE && ngx_errno == NGX_EINTR);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" of \"%s\" failed",
-                           &secret->name, directive);
-        return NGX_ERROR;
+    if (ngx_http_tsface_secret_text_file(&text, secret->name.data, min)
+        == NGX_OK)
+    {
+        secret->group_readable = (text.mode & 0040) ? 1 : 0;
     }
 
-    len = 0;
-    rc = ngx_http_tsface_secret_stat(cf, secret, fd, directive);
+    rc = ngx_http_tsface_secret_take(cf, secret, &text, directive, min);
 
-    while (rc == NGX_OK && len < sizeof(buf)) {
-
-        n = ngx_read_fd(fd, buf + len, sizeof(buf) - len);
-
-        if (n == -1) {
-
-            if (ngx_errno == NGX_EINTR) {
-                continue;
-            }
-
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                               ngx_read_fd_n " \"%V\" of \"%s\" failed",
-                               &secret->name, directive);
-            rc = NGX_ERROR;
-            break;
-        }
-
-        if (n == 0) {
-            break;
-        }
-
-        len += n;
-    }
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", &secret->name);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_tsface_secret_take(cf, secret, buf, len, directive, min);
-    }
-
-    OPENSSL_cleanse(buf, sizeof(buf));
+    OPENSSL_cleanse(&text, sizeof(text));
 
     return rc;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_secret_stat(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
-    ngx_fd_t fd, const char *directive)
-{
-    ngx_uint_t       mode;
-    ngx_file_info_t  fi;
-
-    /* of what is open, not of the name, which may be replaced meanwhile */
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_fd_info_n " \"%V\" of \"%s\" failed",
-                           &secret->name, directive);
-        return NGX_ERROR;
-    }
-
-    if (!ngx_is_file(&fi)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" is not a regular file",
-                           &secret->name, directive);
-        return NGX_ERROR;
-    }
-
-    mode = fi.st_mode & 0777;
-
-    if (mode & 0007) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" can be used by others "
-                           "(mode 0%ui%ui%ui): chmod it to 0600, or to 0640 "
-                           "if its group may read it",
-                           &secret->name, directive,
-                           mode >> 6, (mode >> 3) & 7, mode & 7);
-        return NGX_ERROR;
-    }
-
-    if (mode & 0020) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" can be written by its group "
-                           "(mode 0%ui%ui%ui): chmod it to 0640 or 0600",
-                           &secret->name, directive,
-                           mode >> 6, (mode >> 3) & 7, mode & 7);
-        return NGX_ERROR;
-    }
-
-    secret->group_readable = (mode & 0040) ? 1 : 0;
-
-    if (ngx_file_size(&fi) > NGX_HTTP_TSFACE_SECRET_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" has %O bytes, more than the %d "
-                           "that a secret may have", &secret->name,
-                           directive, ngx_file_size(&fi),
-                           NGX_HTTP_TSFACE_SECRET_MAX);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -267,9 +163,11 @@ static ngx_int_t
 ngx_http_tsface_secret_env(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
     const char *directive, size_t min)
 {
-    char    *value;
-    size_t   i;
-    u_char   ch;
+    char                           *value;
+    size_t                          i, len;
+    u_char                          ch;
+    ngx_int_t                       rc;
+    ngx_http_tsface_secret_text_t   text;
 
     for (i = 0; i < secret->name.len; i++) {
         ch = secret->name.data[i];
@@ -291,8 +189,22 @@ ngx_http_tsface_secret_env(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
         return NGX_ERROR;
     }
 
-    return ngx_http_tsface_secret_take(cf, secret, (u_char *) value,
-                                       ngx_strlen(value), directive, min);
+    len = ngx_strlen(value);
+
+    if (len > NGX_HTTP_TSFACE_SECRET_MAX) {
+        len = sizeof(text.data);
+    }
+
+    ngx_memcpy(text.data, value, len);
+    text.len = len;
+
+    (void) ngx_http_tsface_secret_text_lines(&text, min);
+
+    rc = ngx_http_tsface_secret_take(cf, secret, &text, directive, min);
+
+    OPENSSL_cleanse(&text, sizeof(text));
+
+    return rc;
 }
 
 
@@ -348,77 +260,16 @@ ngx_http_tsface_secret_credential(ngx_conf_t *cf,
 }
 
 
-/*
- * Keeps the first line of data.  One more line may follow it: the place of
- * the next secret while one is being rotated.
- */
+/* Keeps the lines of text, or says why it can't be used. */
 
 static ngx_int_t
 ngx_http_tsface_secret_take(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
-    u_char *data, size_t len, const char *directive, size_t min)
+    ngx_http_tsface_secret_text_t *text, const char *directive, size_t min)
 {
-    u_char              *p, *last;
     ngx_pool_cleanup_t  *cln;
 
-    /* a file may have grown since it was looked at */
-
-    if (len > NGX_HTTP_TSFACE_SECRET_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" has more than the %d bytes that "
-                           "a secret may have", &secret->name, directive,
-                           NGX_HTTP_TSFACE_SECRET_MAX);
-        return NGX_ERROR;
-    }
-
-    last = data + len;
-
-    if (ngx_strlchr(data, last, '\0') != NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" has a NUL byte: a secret is "
-                           "a line of text, encode a binary one (base64, hex)",
-                           &secret->name, directive);
-        return NGX_ERROR;
-    }
-
-    p = ngx_strlchr(data, last, LF);
-
-    if (p != NULL) {
-        len = p - data;
-
-        if (++p != last) {
-
-            p = ngx_strlchr(p, last, LF);
-
-            if (p != NULL && p + 1 != last) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "\"%V\" of \"%s\" has more than two lines: "
-                                   "the secret must be its first line",
-                                   &secret->name, directive);
-                return NGX_ERROR;
-            }
-
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "the second line of \"%V\" of \"%s\" "
-                               "is not used", &secret->name, directive);
-        }
-    }
-
-    if (len != 0 && data[len - 1] == CR) {
-        len--;
-    }
-
-    if (len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" is empty",
-                           &secret->name, directive);
-        return NGX_ERROR;
-    }
-
-    if (len < min) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"%s\" has %uz bytes, "
-                           "it must have at least %uz",
-                           &secret->name, directive, len, min);
+    if (text->fault != NGX_HTTP_TSFACE_SECRET_OK) {
+        ngx_http_tsface_secret_complain(cf, secret, text, directive, min);
         return NGX_ERROR;
     }
 
@@ -429,18 +280,115 @@ ngx_http_tsface_secret_take(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
         return NGX_ERROR;
     }
 
-    secret->value.data = ngx_pnalloc(cf->pool, len);
-    if (secret->value.data == NULL) {
-        return NGX_ERROR;
-    }
-
     cln->handler = ngx_http_tsface_secret_cleanup;
     cln->data = secret;
 
-    ngx_memcpy(secret->value.data, data, len);
-    secret->value.len = len;
+    if (ngx_http_tsface_secret_copy(cf, &secret->value, &text->line[0])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tsface_secret_copy(cf, &secret->next, &text->line[1]);
+}
+
+
+static ngx_int_t
+ngx_http_tsface_secret_copy(ngx_conf_t *cf, ngx_str_t *dst,
+    const ngx_str_t *src)
+{
+    if (src->len == 0) {
+        return NGX_OK;
+    }
+
+    dst->data = ngx_pnalloc(cf->pool, src->len);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst->data, src->data, src->len);
+    dst->len = src->len;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_tsface_secret_complain(ngx_conf_t *cf,
+    const ngx_http_tsface_secret_t *secret,
+    const ngx_http_tsface_secret_text_t *text, const char *directive,
+    size_t min)
+{
+    const char  *call;
+
+    call = ngx_read_fd_n;
+
+    switch (text->fault) {
+
+    case NGX_HTTP_TSFACE_SECRET_OPEN:
+        call = ngx_open_file_n;
+        break;
+
+    case NGX_HTTP_TSFACE_SECRET_STAT:
+        call = ngx_fd_info_n;
+        break;
+
+    case NGX_HTTP_TSFACE_SECRET_READ:
+        break;
+
+    case NGX_HTTP_TSFACE_SECRET_OTHERS:
+    case NGX_HTTP_TSFACE_SECRET_GROUP:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" can be %s "
+                           "(mode 0%ui%ui%ui): chmod it to 0600, or to 0640 "
+                           "if its group may read it",
+                           &secret->name, directive,
+                           text->fault == NGX_HTTP_TSFACE_SECRET_OTHERS
+                               ? "used by others" : "written by its group",
+                           text->mode >> 6, (text->mode >> 3) & 7,
+                           text->mode & 7);
+        return;
+
+    case NGX_HTTP_TSFACE_SECRET_LARGE:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" has more than the %d bytes that "
+                           "a secret may have", &secret->name, directive,
+                           NGX_HTTP_TSFACE_SECRET_MAX);
+        return;
+
+    case NGX_HTTP_TSFACE_SECRET_NUL:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" has a NUL byte: a secret is "
+                           "a line of text, encode a binary one (base64, hex)",
+                           &secret->name, directive);
+        return;
+
+    case NGX_HTTP_TSFACE_SECRET_LINES:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" has more than two lines: "
+                           "the secret must be its first line",
+                           &secret->name, directive);
+        return;
+
+    case NGX_HTTP_TSFACE_SECRET_SHORT:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" has %uz bytes, "
+                           "it must have at least %uz in each line",
+                           &secret->name, directive,
+                           text->line[text->line[0].len >= min].len, min);
+        return;
+
+    default:
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"%s\" can't be used: %s",
+                           &secret->name, directive,
+                           ngx_http_tsface_secret_text_fault(text->fault));
+        return;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, text->err,
+                       "%s \"%V\" of \"%s\" failed",
+                       call, &secret->name, directive);
 }
 
 
@@ -451,4 +399,7 @@ ngx_http_tsface_secret_cleanup(void *data)
 
     OPENSSL_cleanse(secret->value.data, secret->value.len);
     ngx_str_null(&secret->value);
+
+    OPENSSL_cleanse(secret->next.data, secret->next.len);
+    ngx_str_null(&secret->next);
 }

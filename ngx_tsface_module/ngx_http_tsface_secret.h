@@ -16,8 +16,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-
-#define NGX_HTTP_TSFACE_SECRET_MAX   4096
+#include "ngx_http_tsface_secret_text.h"
 
 
 typedef enum {
@@ -28,13 +27,15 @@ typedef enum {
 
 
 /*
- * A file's first line, without its line end.  The bytes belong to cf->pool,
- * whose clean-up wipes them with OPENSSL_cleanse.
+ * The first line of a source, without its line end, and the second: the next
+ * secret, while one is being rotated.  The bytes belong to cf->pool, whose
+ * clean-up wipes them with OPENSSL_cleanse.
  */
 typedef struct {
     ngx_http_tsface_secret_source_e   source;
     ngx_str_t                         name;    /* path or variable */
     ngx_str_t                         value;
+    ngx_str_t                         next;    /* empty: none */
     unsigned                          group_readable:1;
 } ngx_http_tsface_secret_t;
 

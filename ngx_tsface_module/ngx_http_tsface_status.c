@@ -37,7 +37,8 @@ static const char  *ngx_http_tsface_classes[] = {
     "server",
     "network",
     "timeout",
-    "malformed"
+    "malformed",
+    "unkept"
 };
 
 
@@ -171,12 +172,15 @@ ngx_http_tsface_status_credentials(u_char *p,
 
         p = ngx_sprintf(p, "\"failures_in_a_row\":%ui,\"last_failure\":\"%s\","
                         "\"next_exchange_in_ms\":%M,\"waiting\":%ui,"
+                        "\"secret_in_use\":%ui,"
                         "\"secret_reread\":\"%s\",\"exchanges\":{",
                         slot->fails,
                         slot->fails ? ngx_http_tsface_classes[slot->failure]
                                     : "",
                         ngx_http_tsface_status_left(slot->not_before, now),
-                        stat.waiting, "reload");
+                        stat.waiting, slot->secret,
+                        ngx_http_tsface_rotation_rereads(c) ? "change"
+                                                            : "reload");
 
         for (n = 0; n < NGX_HTTP_TSFACE_EXCHANGE_NCLASSES; n++) {
             p = ngx_sprintf(p, "%s\"%s\":%ui", n ? "," : "",

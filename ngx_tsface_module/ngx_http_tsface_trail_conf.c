@@ -171,6 +171,13 @@ ngx_http_tsface_trail_required(ngx_conf_t *cf, ngx_http_tsface_trail_t *trail)
         missing = "key";
 
     } else {
+
+        if (trail->key->next.len) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "the second line of \"%V\" of \"key\" "
+                               "is not used", &trail->key->name);
+        }
+
         return NGX_OK;
     }
 

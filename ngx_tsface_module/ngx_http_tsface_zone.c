@@ -15,7 +15,7 @@
 
 
 #define NGX_HTTP_TSFACE_ZONE_MAGIC     0x74736661
-#define NGX_HTTP_TSFACE_ZONE_VERSION   1
+#define NGX_HTTP_TSFACE_ZONE_VERSION   2
 
 /* A slot that no worker has touched for this long belongs to nobody. */
 #define NGX_HTTP_TSFACE_SLOT_IDLE      600000
@@ -43,6 +43,10 @@ struct ngx_http_tsface_slot_s {
     ngx_uint_t                   fails;
     ngx_msec_t                   not_before;
     ngx_uint_t                   timed;         /* not_before counts */
+
+    ngx_uint_t                   secret;        /* that worked, 1 or 2 */
+    u_char                       works[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
+    u_char                       refused[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
 
     ngx_uint_t                   exchanges[NGX_HTTP_TSFACE_EXCHANGE_NCLASSES];
 };
@@ -374,6 +378,9 @@ ngx_http_tsface_slot_read(ngx_shm_zone_t *shm_zone,
     info->not_before = slot->not_before;
     info->leased = (slot->lease_pid != 0);
 
+    info->secret = slot->secret;
+
+    ngx_memcpy(info->works, slot->works, sizeof(info->works));
     ngx_memcpy(info->exchanges, slot->exchanges, sizeof(info->exchanges));
 
     info->len = slot->valid ? ngx_min(slot->len, NGX_HTTP_TSFACE_MAX_TOKEN) : 0;
@@ -423,6 +430,83 @@ ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
         slot->lease_pid = ngx_pid;
 
         *lease = slot->lease;
+        rc = NGX_OK;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
+}
+
+
+void
+ngx_http_tsface_slot_secret(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_slot_secret_t *secret,
+    const u_char *refused)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (secret) {
+        slot->secret = secret->number;
+        ngx_memcpy(slot->works, secret->works, sizeof(slot->works));
+
+    } else {
+        ngx_memcpy(slot->refused, refused, sizeof(slot->refused));
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_tsface_slot_hurry(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, const u_char *secrets, ngx_msec_t now)
+{
+    ngx_uint_t               hurried;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    hurried = (slot->fails
+               && slot->failure == NGX_HTTP_TSFACE_EXCHANGE_REJECTED
+               && slot->lease_pid == 0
+               && ngx_http_tsface_later(slot->not_before, now)
+               && ngx_memcmp(slot->refused, secrets, sizeof(slot->refused))
+                  != 0);
+
+    if (hurried) {
+        slot->not_before = now;
+        slot->version++;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return hurried;
+}
+
+
+ngx_int_t
+ngx_http_tsface_slot_again(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
+    ngx_http_tsface_exchange_e result, ngx_msec_t until)
+{
+    ngx_int_t                rc;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+    rc = NGX_DECLINED;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (slot->lease == lease && slot->lease_pid == ngx_pid) {
+        slot->lease_until = until;
+        slot->exchanges[result]++;
         rc = NGX_OK;
     }
 
@@ -483,17 +567,12 @@ ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
 
         rc = NGX_OK;
 
-    } else {
-        slot->failure = NGX_HTTP_TSFACE_EXCHANGE_MALFORMED;
-        slot->fails++;
-        slot->not_before = not_before;
-        slot->timed = 1;
+        slot->lease_pid = 0;
+        slot->version++;
 
+    } else {
         rc = NGX_ERROR;
     }
-
-    slot->lease_pid = 0;
-    slot->version++;
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 

@@ -20,6 +20,7 @@
 
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_plan.h"
+#include "ngx_http_tsface_rotation.h"
 
 
 #define NGX_HTTP_TSFACE_MAX_TOKEN   8192
@@ -57,8 +58,18 @@ typedef struct {
 
     ngx_uint_t                   exchanges[NGX_HTTP_TSFACE_EXCHANGE_NCLASSES];
 
+    ngx_uint_t                   secret;       /* 1, 2; 0: none worked */
+    u_char                       works[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
+
     size_t                       len;          /* of the token */
 } ngx_http_tsface_slot_info_t;
+
+
+/* Which secret an exchange was made with, for slot_secret(). */
+typedef struct {
+    ngx_uint_t                   number;       /* 1 or 2 */
+    const u_char                *works;        /* its digest */
+} ngx_http_tsface_slot_secret_t;
 
 
 /* tsface_zone zone=NAME:SIZE */
@@ -98,9 +109,32 @@ ngx_int_t ngx_http_tsface_slot_lease(ngx_shm_zone_t *zone,
     ngx_uint_t *lease, ngx_msec_t *next);
 
 /*
+ * Before the lease is ended: the secret that the token endpoint took, to be
+ * tried first from now on, or NULL and the digest of those that it refused.
+ */
+void ngx_http_tsface_slot_secret(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_slot_secret_t *secret,
+    const u_char *refused);
+
+/*
+ * The secrets are others than those that were refused: the pause after the
+ * refusal is over.  Returns 1 if this call ended it.
+ */
+ngx_uint_t ngx_http_tsface_slot_hurry(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, const u_char *secrets, ngx_msec_t now);
+
+/*
+ * Counts an exchange that does not end the lease, as another follows it, until
+ * `until`.  NGX_DECLINED: the lease was lost.
+ */
+ngx_int_t ngx_http_tsface_slot_again(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
+    ngx_http_tsface_exchange_e result, ngx_msec_t until);
+
+/*
  * Ends a lease with a token.  A lease that was lost to another worker
  * (it took longer than `until`) changes nothing: NGX_DECLINED.  NGX_ERROR: no
- * memory; the lease is ended as a failure.
+ * memory; the lease goes on, to be ended as a failure.
  */
 ngx_int_t ngx_http_tsface_slot_store(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t lease, const ngx_str_t *token,

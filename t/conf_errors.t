@@ -115,7 +115,7 @@ my @refused = (
         { secret => 'client_secret file:%%DIR%%/secrets/open604;' },
         qr/open604.*0604.*chmod/ ],
     [ 'secret file too large', { secret => 'client_secret file:%%DIR%%/secrets/large;' },
-        qr/large.*5000 bytes/ ],
+        qr/large.*4096 bytes/ ],
     [ 'secret is a folder', { secret => 'client_secret file:%%DIR%%/secrets/folder;' },
         qr/folder.*not a regular file/ ],
     [ 'no such secret file', { secret => 'client_secret file:%%DIR%%/secrets/none;' },
