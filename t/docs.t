@@ -43,7 +43,7 @@ sub here {
     $conf =~ s{^(\s*ssl_certificate_key\s+)[^;]+}{$1$certs/localhost.key}mg;
     $conf =~ s{^(\s*(?:ssl_client_certificate|ssl_trusted_certificate
         |trusted_certificate)\s+)[^;]+}{$1$certs/ca.pem}mgx;
-    $conf =~ s{^(\s*client_secret\s+)file:[^;\s]+}{$1file:$dir/secrets/x}mg;
+    $conf =~ s{^(\s*client_secret(?:_next)?\s+)file:[^;\s]+}{$1file:$dir/secrets/x}mg;
     $conf =~ s{^(\s*client_secret\s+)credential:[^;\s]+}{$1credential:x}mg;
     $conf =~ s{(client_secret\s+env:(\w+))}{ $ENV{$2} = 'an-env-secret'; $1 }ge;
     $conf =~ s{((?<![\$\w])key\s+env:(\w+))}{ $ENV{$2} = 'k' x 40; $1 }ge;
