@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_attempt.h"
 #include "ngx_http_tsface_journal.h"
+#include "ngx_http_tsface_rejected.h"
 #include "ngx_http_tsface_zone.h"
 
 
@@ -18,7 +19,6 @@ static void ngx_http_tsface_address_waited(void *data);
 static void ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
     ngx_http_tsface_attempt_t *attempt);
 static void ngx_http_tsface_classify(ngx_http_tsface_ctx_t *ctx);
-static ngx_uint_t ngx_http_tsface_rejected(ngx_http_tsface_ctx_t *ctx);
 
 
 ngx_int_t
@@ -244,12 +244,15 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
 
     ngx_http_tsface_classify(ctx);
 
-    if (ngx_http_tsface_rejected(ctx)) {
+    if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CREDENTIALS
+        && ngx_http_tsface_rejected(ctx->conf->rejected, ctx->attempt))
+    {
 
         ngx_http_tsface_token_reject(ctx->credentials->token,
                                      ctx->generation);
 
-        replay = (ctx->attempts == 1 && !r->connection->error);
+        replay = (ctx->conf->replay && ctx->attempts == 1
+                  && !r->connection->error);
 
     } else {
         replay = 0;
@@ -325,44 +328,6 @@ ngx_http_tsface_classify(ngx_http_tsface_ctx_t *ctx)
     }
 
     ngx_http_tsface_zone_count(ctx->zone, counter);
-}
-
-
-/*
- * Whether the endpoint refused our token itself.  RFC 6750 3.1: a token
- * without the scope it would need is none that another exchange could mend.
- */
-static ngx_uint_t
-ngx_http_tsface_rejected(ngx_http_tsface_ctx_t *ctx)
-{
-    ngx_uint_t                          i;
-    ngx_http_tsface_attempt_t          *attempt;
-    ngx_http_tsface_response_header_t  *header;
-
-    attempt = ctx->attempt;
-
-    if (attempt->status != NGX_HTTP_UNAUTHORIZED
-        || ctx->operation->token != NGX_HTTP_TSFACE_TOKEN_CREDENTIALS)
-    {
-        return 0;
-    }
-
-    header = attempt->headers.elts;
-
-    for (i = 0; i < attempt->headers.nelts; i++) {
-        if (header[i].name.len == sizeof("WWW-Authenticate") - 1
-            && ngx_strncasecmp(header[i].name.data,
-                               (u_char *) "WWW-Authenticate",
-                               sizeof("WWW-Authenticate") - 1)
-               == 0
-            && ngx_strstrn(header[i].value.data, "insufficient_scope",
-                           sizeof("insufficient_scope") - 2))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

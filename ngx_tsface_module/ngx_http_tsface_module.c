@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_rejected.h"
 #include "ngx_http_tsface_status.h"
 #include "ngx_http_tsface_token.h"
 #include "ngx_http_tsface_transaction.h"
@@ -100,6 +101,20 @@ static ngx_command_t  ngx_http_tsface_commands[] = {
       ngx_http_tsface_limit_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_tsface_loc_conf_t, limits),
+      NULL },
+
+    { ngx_string("tsface_token_rejected"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_tsface_rejected_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_tsface_loc_conf_t, rejected),
+      NULL },
+
+    { ngx_string("tsface_replay"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_tsface_loc_conf_t, replay),
       NULL },
 
     { ngx_string("tsface_status"),
@@ -203,6 +218,8 @@ ngx_http_tsface_create_loc_conf(ngx_conf_t *cf)
 
     tlcf->anonymous = NGX_CONF_UNSET_UINT;
     tlcf->limits = NGX_CONF_UNSET_PTR;
+    tlcf->rejected = NGX_CONF_UNSET_PTR;
+    tlcf->replay = NGX_CONF_UNSET;
 
     return tlcf;
 }
@@ -225,6 +242,8 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_str_value(conf->audit, prev->audit, "");
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->rejected, prev->rejected, NULL);
+    ngx_conf_merge_value(conf->replay, prev->replay, 1);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 

@@ -49,6 +49,9 @@ typedef struct {
 
     ngx_array_t                     *limits;       /* ngx_shm_zone_t * */
 
+    ngx_array_t                     *rejected;     /* statuses; NULL: 401 */
+    ngx_flag_t                       replay;
+
     u_char                          *file;         /* of tsface_pass */
     ngx_uint_t                       line;
 } ngx_http_tsface_loc_conf_t;

@@ -70,6 +70,8 @@ $t->secret('newline', "\n");
 $t->secret('open644', 'readable-by-others', 0644);
 $t->secret('open604', 'readable-by-some-others', 0604);
 $t->secret('group', 'readable-by-the-group', 0640);
+$t->secret('two', "one-secret\nand-the-next\n");
+$t->secret('three', "one-secret\nand-the-next\nand-more\n");
 $t->secret('large', 'L' x 5000);
 $t->secret('short', 'only-31-bytes-long-............');
 mkdir "$dir/secrets/folder";
@@ -128,6 +130,18 @@ my @refused = (
         qr/client_secret/ ],
     [ 'nothing after file:', { secret => 'client_secret file:;' },
         qr/client_secret/ ],
+    [ 'two places for the next secret',
+        { secret => 'client_secret file:%%DIR%%/secrets/two; '
+            . 'client_secret_next file:%%DIR%%/secrets/good;' },
+        qr/client_secret_next.*one line/ ],
+    [ 'three lines', { secret => 'client_secret file:%%DIR%%/secrets/three;' },
+        qr/secrets\/three.*more than two lines/ ],
+    [ 'rejected status', { location => 'tsface_token_rejected 500;' },
+        qr/invalid status "500" in "tsface_token_rejected"/ ],
+    [ 'rejected 429', { location => 'tsface_token_rejected 401 429;' },
+        qr/invalid status "429"/ ],
+    [ 'rejected twice', { location => 'tsface_token_rejected 401 401;' },
+        qr/duplicate status "401"/ ],
     [ 'short audit key', { trail_key => 'key file:%%DIR%%/secrets/short;' },
         qr/short.*31 bytes.*32/ ],
     [ 'open audit key', { trail_key => 'key file:%%DIR%%/secrets/open644;' },
