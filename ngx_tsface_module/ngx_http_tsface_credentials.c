@@ -36,7 +36,7 @@ static ngx_int_t ngx_http_tsface_credentials_secrets(ngx_conf_t *cf,
 static void ngx_http_tsface_credentials_defaults(
     ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
-    ngx_http_tsface_credentials_t *credentials);
+    ngx_array_t *endpoints, ngx_http_tsface_credentials_t *credentials);
 static ngx_uint_t ngx_http_tsface_credentials_same_peer(
     const ngx_http_tsface_url_t *one, const ngx_http_tsface_url_t *two);
 
@@ -320,7 +320,10 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     ngx_http_tsface_credentials_defaults(credentials);
 
-    if (ngx_http_tsface_credentials_endpoints(cf, credentials) != NGX_OK) {
+    if (ngx_http_tsface_credentials_endpoints(cf, &tmcf->endpoints,
+                                              credentials)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -558,7 +561,7 @@ ngx_http_tsface_credentials_defaults(
 
 
 static ngx_int_t
-ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
+ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf, ngx_array_t *endpoints,
     ngx_http_tsface_credentials_t *credentials)
 {
     ngx_http_tsface_url_t             url, token_url;
@@ -596,7 +599,8 @@ ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
     credentials->base = url.path;
     credentials->token_uri = token_url.path;
 
-    credentials->endpoint = ngx_http_tsface_endpoint_create(cf, &url, ecf);
+    credentials->endpoint = ngx_http_tsface_endpoint_create(cf, endpoints,
+                                                            &url, ecf);
     if (credentials->endpoint == NULL) {
         return NGX_ERROR;
     }
@@ -612,6 +616,7 @@ ngx_http_tsface_credentials_endpoints(ngx_conf_t *cf,
     }
 
     credentials->token_endpoint = ngx_http_tsface_endpoint_create(cf,
+                                                            endpoints,
                                                             &token_url, ecf);
     if (credentials->token_endpoint == NULL) {
         return NGX_ERROR;

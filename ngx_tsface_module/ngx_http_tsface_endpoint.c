@@ -27,6 +27,12 @@ static ngx_int_t ngx_http_tsface_endpoint_authority(ngx_conf_t *cf,
     ngx_http_tsface_url_t *url, const ngx_str_t *text, const char *directive);
 static ngx_uint_t ngx_http_tsface_endpoint_loopback(
     const ngx_http_tsface_url_t *url);
+static ngx_uint_t ngx_http_tsface_endpoint_same(
+    const ngx_http_tsface_endpoint_t *endpoint,
+    const ngx_http_tsface_url_t *url,
+    const ngx_http_tsface_endpoint_conf_t *conf);
+static ngx_uint_t ngx_http_tsface_endpoint_equal(const ngx_str_t *one,
+    const ngx_str_t *two);
 static ngx_int_t ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     ngx_http_tsface_endpoint_t *endpoint);
 static ngx_int_t ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
@@ -236,11 +242,20 @@ ngx_http_tsface_endpoint_loopback(const ngx_http_tsface_url_t *url)
 
 
 ngx_http_tsface_endpoint_t *
-ngx_http_tsface_endpoint_create(ngx_conf_t *cf,
+ngx_http_tsface_endpoint_create(ngx_conf_t *cf, ngx_array_t *endpoints,
     const ngx_http_tsface_url_t *url,
     const ngx_http_tsface_endpoint_conf_t *conf)
 {
-    ngx_http_tsface_endpoint_t  *endpoint;
+    ngx_uint_t                    i;
+    ngx_http_tsface_endpoint_t   *endpoint, **elts;
+
+    elts = endpoints->elts;
+
+    for (i = 0; i < endpoints->nelts; i++) {
+        if (ngx_http_tsface_endpoint_same(elts[i], url, conf)) {
+            return elts[i];
+        }
+    }
 
     endpoint = ngx_pcalloc(cf->pool, sizeof(ngx_http_tsface_endpoint_t));
     if (endpoint == NULL) {
@@ -262,7 +277,54 @@ ngx_http_tsface_endpoint_create(ngx_conf_t *cf,
     endpoint->upstream.port = url->port;
     endpoint->upstream.peer.init = ngx_http_tsface_peer_init;
 
+    elts = ngx_array_push(endpoints);
+    if (elts == NULL) {
+        return NULL;
+    }
+
+    *elts = endpoint;
+
     return endpoint;
+}
+
+
+/* Of url, the path is no matter of the connection. */
+static ngx_uint_t
+ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
+    const ngx_http_tsface_url_t *url,
+    const ngx_http_tsface_endpoint_conf_t *conf)
+{
+    const ngx_http_tsface_endpoint_conf_t  *own;
+
+    own = &endpoint->conf;
+
+    return endpoint->url.tls == url->tls
+           && ngx_http_tsface_endpoint_equal(&endpoint->url.authority,
+                                             &url->authority)
+           && ngx_http_tsface_endpoint_equal(&endpoint->url.peer, &url->peer)
+           && own->verify == conf->verify
+           && ngx_http_tsface_endpoint_equal(&own->trusted_certificate,
+                                             &conf->trusted_certificate)
+           && ngx_http_tsface_endpoint_equal(&own->ssl_name, &conf->ssl_name)
+           && own->ssl_protocols == conf->ssl_protocols
+           && ngx_http_tsface_endpoint_equal(&own->ssl_ciphers,
+                                             &conf->ssl_ciphers)
+           && own->ssl_session_reuse == conf->ssl_session_reuse
+           && own->connect_timeout == conf->connect_timeout
+           && own->send_timeout == conf->send_timeout
+           && own->read_timeout == conf->read_timeout
+           && own->keepalive == conf->keepalive
+           && own->keepalive_timeout == conf->keepalive_timeout
+           && own->keepalive_requests == conf->keepalive_requests;
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_endpoint_equal(const ngx_str_t *one, const ngx_str_t *two)
+{
+    return one->len == two->len
+           && (one->len == 0
+               || ngx_memcmp(one->data, two->data, one->len) == 0);
 }
 
 

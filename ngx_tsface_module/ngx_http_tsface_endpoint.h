@@ -83,11 +83,13 @@ ngx_int_t ngx_http_tsface_endpoint_parse(ngx_conf_t *cf, const ngx_str_t *text,
     const char *directive, ngx_http_tsface_url_t *url);
 
 /*
- * Makes an endpoint with its TLS context (freed with cf->pool).  Returns NULL
- * after an emerg message.
+ * The endpoint with its TLS context (freed with cf->pool), appended to
+ * endpoints, an array of pointers: or one of them, if it is for the same URL
+ * and conf; ten thousand credentials have one set of CA certificates.  Returns
+ * NULL after an emerg message.
  */
 ngx_http_tsface_endpoint_t *ngx_http_tsface_endpoint_create(ngx_conf_t *cf,
-    const ngx_http_tsface_url_t *url,
+    ngx_array_t *endpoints, const ngx_http_tsface_url_t *url,
     const ngx_http_tsface_endpoint_conf_t *conf);
 
 /*

@@ -48,7 +48,7 @@ static ngx_int_t ngx_http_tsface_capture_body_filter(ngx_http_request_t *r,
 static ngx_command_t  ngx_http_tsface_commands[] = {
 
     { ngx_string("tsface_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_tsface_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -177,6 +177,9 @@ ngx_http_tsface_create_main_conf(ngx_conf_t *cf)
     if (ngx_array_init(&tmcf->credentials, cf->pool, 4,
                        sizeof(ngx_http_tsface_credentials_t *))
         != NGX_OK
+        || ngx_array_init(&tmcf->endpoints, cf->pool, 4,
+                          sizeof(ngx_http_tsface_endpoint_t *))
+           != NGX_OK
         || ngx_array_init(&tmcf->trails, cf->pool, 4,
                           sizeof(ngx_http_tsface_trail_t *))
            != NGX_OK

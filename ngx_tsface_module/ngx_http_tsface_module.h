@@ -29,6 +29,7 @@
 typedef struct {
     ngx_shm_zone_t               *zone;          /* tsface_zone */
     ngx_array_t                   credentials;   /* of pointers */
+    ngx_array_t                   endpoints;     /* of pointers */
     ngx_array_t                   trails;        /* of pointers */
     ngx_array_t                   limit_zones;   /* of ngx_shm_zone_t * */
     ngx_array_t                   locations;     /* of pointers, with pass */

@@ -118,6 +118,34 @@ ngx_http_tsface_plan_delay(ngx_http_tsface_exchange_e failure,
 }
 
 
+ngx_msec_t
+ngx_http_tsface_plan_place(ngx_msec_t *next, ngx_msec_t now,
+    ngx_msec_t interval)
+{
+    ngx_msec_t  place;
+
+    place = (ngx_msec_int_t) (*next - now) > 0 ? *next : now;
+
+    *next = place + interval;
+
+    return place;
+}
+
+
+/* Rounded up: the lanes together never make more than the rate. */
+
+ngx_msec_t
+ngx_http_tsface_plan_interval(ngx_http_tsface_lane_e lane, ngx_uint_t rate,
+    ngx_uint_t period)
+{
+    uint64_t  share;
+
+    share = (lane == NGX_HTTP_TSFACE_LANE_NORMAL) ? 2 : 4;
+
+    return (ngx_msec_t) ((share * period * 1000 + rate - 1) / rate);
+}
+
+
 ngx_uint_t
 ngx_http_tsface_plan_jwt_ttl(const ngx_str_t *token, time_t now,
     u_char *arena, size_t size)

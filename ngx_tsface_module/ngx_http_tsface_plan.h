@@ -64,6 +64,29 @@ ngx_msec_t ngx_http_tsface_plan_delay(ngx_http_tsface_exchange_e failure,
     ngx_uint_t fails, ngx_msec_t retry_after, uint32_t random);
 
 /*
+ * Exchanges of all credentials keep to one rate, in lanes of their own, so
+ * that those that fail delay none of the others, and those that nobody waits
+ * for none of those that requests wait for.
+ */
+typedef enum {
+    NGX_HTTP_TSFACE_LANE_URGENT = 0,      /* requests wait: 1/4 of the rate */
+    NGX_HTTP_TSFACE_LANE_NORMAL,          /* 1/2 */
+    NGX_HTTP_TSFACE_LANE_FAILING,         /* the last one failed: 1/4 */
+    NGX_HTTP_TSFACE_NLANES
+} ngx_http_tsface_lane_e;
+
+/*
+ * Takes the next place in a lane whose *next place is a time or lies in the
+ * past; places are interval ms apart.  Returns when it is.
+ */
+ngx_msec_t ngx_http_tsface_plan_place(ngx_msec_t *next, ngx_msec_t now,
+    ngx_msec_t interval);
+
+/* Between two places of a lane, in ms, when all make rate a period (s). */
+ngx_msec_t ngx_http_tsface_plan_interval(ngx_http_tsface_lane_e lane,
+    ngx_uint_t rate, ngx_uint_t period);
+
+/*
  * The exp claim minus now (both Unix seconds) of a JWT, without checking its
  * signature: a hint when expires_in is missing.  Returns seconds, or 0 when
  * token is not a JWT with a usable exp.  arena: as json.h, for the payload.

@@ -30,6 +30,9 @@
 /* While the secrets are refused: how often to look for others. */
 #define NGX_HTTP_TSFACE_TOKEN_REREAD    5000
 
+/* A first guess: tokens of Transmit are JWTs of about a thousand bytes. */
+#define NGX_HTTP_TSFACE_TOKEN_SIZE      1536
+
 /* Waiters resumed in one turn of the event loop. */
 #define NGX_HTTP_TSFACE_TOKEN_BATCH     64
 
@@ -41,7 +44,8 @@ struct ngx_http_tsface_token_s {
 
     /* this worker's copy */
     ngx_http_tsface_slot_info_t     info;
-    u_char                         *value;      /* MAX_TOKEN bytes */
+    u_char                         *value;
+    size_t                          size;       /* of value */
 
     ngx_event_t                     timer;
     ngx_event_t                     resume;     /* posted */
@@ -193,7 +197,7 @@ ngx_http_tsface_token_stop(void)
         ngx_http_tsface_rotation_stop(&token->rotation);
 
         if (token->value) {
-            ngx_explicit_memzero(token->value, NGX_HTTP_TSFACE_MAX_TOKEN);
+            ngx_explicit_memzero(token->value, token->size);
             ngx_free(token->value);
             token->value = NULL;
         }
@@ -276,7 +280,8 @@ ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
         return;
     }
 
-    ngx_http_tsface_slot_read(token->zone, token->slot, &stat->slot, NULL);
+    (void) ngx_http_tsface_slot_read(token->zone, token->slot, &stat->slot,
+                                     NULL, 0);
 
     for (q = ngx_queue_head(&token->waiters);
          q != ngx_queue_sentinel(&token->waiters);
@@ -291,24 +296,47 @@ ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
 static void
 ngx_http_tsface_token_sync(ngx_http_tsface_token_t *token)
 {
-    size_t  len;
+    u_char  *value;
+    size_t   size;
 
-    if (token->value == NULL) {
-        token->value = ngx_alloc(NGX_HTTP_TSFACE_MAX_TOKEN, ngx_cycle->log);
-        if (token->value == NULL) {
-            return;
+    size = token->size ? token->size : NGX_HTTP_TSFACE_TOKEN_SIZE;
+    value = token->value;
+
+    /* at most twice, unless the token grows meanwhile */
+
+    for ( ;; ) {
+
+        if (token->size < size) {
+            value = ngx_alloc(size, ngx_cycle->log);
+            if (value == NULL) {
+                return;
+            }
+
+            if (token->value) {
+                ngx_explicit_memzero(token->value, token->size);
+                ngx_free(token->value);
+            }
+
+            token->value = value;
+            token->size = size;
         }
+
+        if (ngx_http_tsface_slot_read(token->zone, token->slot, &token->info,
+                                      token->value, token->size)
+            == NGX_OK)
+        {
+            break;
+        }
+
+        size = token->info.len;
+        token->info.len = 0;
+        token->info.version = 0;
     }
 
-    len = token->info.len;
+    /* of an older one that was longer */
 
-    ngx_http_tsface_slot_read(token->zone, token->slot, &token->info,
-                              token->value);
-
-    if (token->info.len < len) {
-        ngx_explicit_memzero(token->value + token->info.len,
-                             len - token->info.len);
-    }
+    ngx_explicit_memzero(token->value + token->info.len,
+                         token->size - token->info.len);
 }
 
 
@@ -368,7 +396,8 @@ ngx_http_tsface_token_poke(ngx_http_tsface_token_t *token)
     now = ngx_current_msec;
     next = now;
 
-    rc = ngx_http_tsface_slot_lease(token->zone, token->slot, now,
+    rc = ngx_http_tsface_slot_lease(token->zone, token->slot,
+                                    !ngx_queue_empty(&token->waiters), now,
                                     ngx_http_tsface_token_until(token),
                                     &token->lease, &next);
 

@@ -10,6 +10,7 @@
 
 #include <sys/mman.h>
 
+#include "ngx_http_tsface_gcra.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_zone.h"
 
@@ -20,9 +21,18 @@
 /* A slot that no worker has touched for this long belongs to nobody. */
 #define NGX_HTTP_TSFACE_SLOT_IDLE      600000
 
+/* Chains of slots, by the first byte of the fingerprint. */
+#define NGX_HTTP_TSFACE_ZONE_CHAINS    64
+
+/* A place in a lane that was not used in time is lost. */
+#define NGX_HTTP_TSFACE_PLACE_LATE     1000
+
+/* Exchanges a second, when the configuration does not say. */
+#define NGX_HTTP_TSFACE_EXCHANGE_RATE  100
+
 
 struct ngx_http_tsface_slot_s {
-    ngx_queue_t                  queue;
+    ngx_http_tsface_slot_t      *next;
     u_char                       fingerprint[NGX_HTTP_TSFACE_FINGERPRINT_LEN];
     ngx_atomic_t                 version;
     ngx_msec_t                   touched;
@@ -44,6 +54,10 @@ struct ngx_http_tsface_slot_s {
     ngx_msec_t                   not_before;
     ngx_uint_t                   timed;         /* not_before counts */
 
+    ngx_uint_t                   placed;        /* place and lane count */
+    ngx_http_tsface_lane_e       lane;
+    ngx_msec_t                   place;
+
     ngx_uint_t                   secret;        /* that worked, 1 or 2 */
     u_char                       works[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
     u_char                       refused[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
@@ -57,7 +71,14 @@ typedef struct {
     ngx_uint_t                   magic;
     ngx_uint_t                   version;
     size_t                       slot_size;
-    ngx_queue_t                  slots;
+
+    /*
+     * A slot is linked by one store, and unlinked by one: a worker that is
+     * killed in between leaves a whole chain.
+     */
+    ngx_http_tsface_slot_t      *slots[NGX_HTTP_TSFACE_ZONE_CHAINS];
+
+    ngx_msec_t                   lanes[NGX_HTTP_TSFACE_NLANES];
     ngx_atomic_t                 counters[NGX_HTTP_TSFACE_NCOUNTERS];
 } ngx_http_tsface_zone_sh_t;
 
@@ -66,14 +87,21 @@ typedef struct {
 struct ngx_http_tsface_zone_s {
     ngx_http_tsface_zone_sh_t   *sh;
     ngx_slab_pool_t             *shpool;
+    ngx_msec_t                   intervals[NGX_HTTP_TSFACE_NLANES];
 };
 
 
 static ngx_int_t ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+static ngx_int_t ngx_http_tsface_zone_rate(ngx_conf_t *cf,
+    ngx_http_tsface_zone_t *zone, const ngx_str_t *param);
+static ngx_http_tsface_slot_t **ngx_http_tsface_zone_chain(
+    ngx_http_tsface_zone_t *zone, const u_char *fingerprint);
 static ngx_http_tsface_slot_t *ngx_http_tsface_zone_find(
     ngx_http_tsface_zone_t *zone, const u_char *fingerprint);
 static void ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone);
+static ngx_uint_t ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now);
 static void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot);
 static ngx_uint_t ngx_http_tsface_later(ngx_msec_t a, ngx_msec_t b);
@@ -139,6 +167,13 @@ ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_tsface_zone_rate(cf, zone,
+                                  cf->args->nelts == 3 ? &value[2] : NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     tmcf->zone = ngx_shared_memory_add(cf, &name, size,
                                        &ngx_http_tsface_module);
     if (tmcf->zone == NULL) {
@@ -156,6 +191,42 @@ ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     tmcf->zone->data = zone;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_zone_rate(ngx_conf_t *cf, ngx_http_tsface_zone_t *zone,
+    const ngx_str_t *param)
+{
+    ngx_str_t               value;
+    ngx_uint_t              i;
+    ngx_http_tsface_gcra_t  rate;
+
+    rate.rate = NGX_HTTP_TSFACE_EXCHANGE_RATE;
+    rate.period = 1;
+
+    if (param) {
+        value.data = param->data + 14;
+        value.len = param->len - 14;
+
+        if (ngx_strncmp(param->data, "exchange_rate=", 14) != 0
+            || ngx_http_tsface_gcra_parse_rate(&rate, &value) != NGX_OK
+            || rate.rate > 1000 * rate.period)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\": "
+                               "\"exchange_rate=RATE\" is expected, of at "
+                               "most 1000r/s", param);
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < NGX_HTTP_TSFACE_NLANES; i++) {
+        zone->intervals[i] = ngx_http_tsface_plan_interval(i, rate.rate,
+                                                           rate.period);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -241,8 +312,6 @@ ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone->shpool->log_nomem = 0;
 
-    ngx_queue_init(&sh->slots);
-
     sh->slot_size = sizeof(ngx_http_tsface_slot_t);
     sh->version = NGX_HTTP_TSFACE_ZONE_VERSION;
     sh->magic = NGX_HTTP_TSFACE_ZONE_MAGIC;
@@ -257,8 +326,8 @@ ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 ngx_http_tsface_slot_t *
 ngx_http_tsface_zone_slot(ngx_shm_zone_t *shm_zone, const u_char *fingerprint)
 {
-    ngx_http_tsface_zone_t  *zone;
-    ngx_http_tsface_slot_t  *slot;
+    ngx_http_tsface_zone_t   *zone;
+    ngx_http_tsface_slot_t   *slot, **chain;
 
     zone = shm_zone->data;
 
@@ -281,7 +350,11 @@ ngx_http_tsface_zone_slot(ngx_shm_zone_t *shm_zone, const u_char *fingerprint)
             ngx_memcpy(slot->fingerprint, fingerprint,
                        NGX_HTTP_TSFACE_FINGERPRINT_LEN);
             slot->version = 1;
-            ngx_queue_insert_tail(&zone->sh->slots, &slot->queue);
+
+            chain = ngx_http_tsface_zone_chain(zone, fingerprint);
+            slot->next = *chain;
+            ngx_memory_barrier();
+            *chain = slot;
         }
     }
 
@@ -295,19 +368,24 @@ ngx_http_tsface_zone_slot(ngx_shm_zone_t *shm_zone, const u_char *fingerprint)
 }
 
 
+static ngx_http_tsface_slot_t **
+ngx_http_tsface_zone_chain(ngx_http_tsface_zone_t *zone,
+    const u_char *fingerprint)
+{
+    return &zone->sh->slots[fingerprint[0] % NGX_HTTP_TSFACE_ZONE_CHAINS];
+}
+
+
 static ngx_http_tsface_slot_t *
 ngx_http_tsface_zone_find(ngx_http_tsface_zone_t *zone,
     const u_char *fingerprint)
 {
-    ngx_queue_t             *q;
     ngx_http_tsface_slot_t  *slot;
 
-    for (q = ngx_queue_head(&zone->sh->slots);
-         q != ngx_queue_sentinel(&zone->sh->slots);
-         q = ngx_queue_next(q))
+    for (slot = *ngx_http_tsface_zone_chain(zone, fingerprint);
+         slot;
+         slot = slot->next)
     {
-        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
-
         if (ngx_memcmp(slot->fingerprint, fingerprint,
                        NGX_HTTP_TSFACE_FINGERPRINT_LEN)
             == 0)
@@ -324,24 +402,29 @@ static void
 ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone)
 {
     ngx_msec_t               now;
-    ngx_queue_t             *q, *next;
-    ngx_http_tsface_slot_t  *slot;
+    ngx_uint_t               i;
+    ngx_http_tsface_slot_t  *slot, **p;
 
     now = ngx_current_msec;
 
-    for (q = ngx_queue_head(&zone->sh->slots);
-         q != ngx_queue_sentinel(&zone->sh->slots);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
+    for (i = 0; i < NGX_HTTP_TSFACE_ZONE_CHAINS; i++) {
 
-        if (ngx_http_tsface_later(now,
-                                  slot->touched + NGX_HTTP_TSFACE_SLOT_IDLE))
-        {
-            ngx_queue_remove(q);
-            ngx_http_tsface_slot_drop(zone, slot);
-            ngx_slab_free_locked(zone->shpool, slot);
+        p = &zone->sh->slots[i];
+
+        while (*p) {
+            slot = *p;
+
+            if (ngx_http_tsface_later(now,
+                                      slot->touched
+                                      + NGX_HTTP_TSFACE_SLOT_IDLE))
+            {
+                *p = slot->next;
+                ngx_http_tsface_slot_drop(zone, slot);
+                ngx_slab_free_locked(zone->shpool, slot);
+
+            } else {
+                p = &slot->next;
+            }
         }
     }
 }
@@ -354,14 +437,16 @@ ngx_http_tsface_slot_version(const ngx_http_tsface_slot_t *slot)
 }
 
 
-void
+ngx_int_t
 ngx_http_tsface_slot_read(ngx_shm_zone_t *shm_zone,
     ngx_http_tsface_slot_t *slot, ngx_http_tsface_slot_info_t *info,
-    u_char *token)
+    u_char *token, size_t size)
 {
+    ngx_int_t                rc;
     ngx_http_tsface_zone_t  *zone;
 
     zone = shm_zone->data;
+    rc = NGX_OK;
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
@@ -386,17 +471,25 @@ ngx_http_tsface_slot_read(ngx_shm_zone_t *shm_zone,
     info->len = slot->valid ? ngx_min(slot->len, NGX_HTTP_TSFACE_MAX_TOKEN) : 0;
 
     if (token && info->len) {
-        ngx_memcpy(token, slot->token, info->len);
+
+        if (info->len <= size) {
+            ngx_memcpy(token, slot->token, info->len);
+
+        } else {
+            rc = NGX_AGAIN;
+        }
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
 }
 
 
 ngx_int_t
 ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
-    ngx_http_tsface_slot_t *slot, ngx_msec_t now, ngx_msec_t until,
-    ngx_uint_t *lease, ngx_msec_t *next)
+    ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now,
+    ngx_msec_t until, ngx_uint_t *lease, ngx_msec_t *next)
 {
     ngx_int_t                rc;
     ngx_http_tsface_zone_t  *zone;
@@ -424,7 +517,12 @@ ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
         *next = slot->refresh;
         rc = NGX_DECLINED;
 
+    } else if (!ngx_http_tsface_slot_place(zone, slot, urgent, now)) {
+        *next = slot->place;
+        rc = NGX_DECLINED;
+
     } else {
+        slot->placed = 0;
         slot->lease++;
         slot->lease_until = until;
         slot->lease_pid = ngx_pid;
@@ -436,6 +534,49 @@ ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     return rc;
+}
+
+
+/*
+ * Under the lock: whether the slot's turn has come.  It gets a place in its
+ * lane once, instead of asking again and again, and another only if requests
+ * have come to wait, or if nobody was there at its time: then all of the lane
+ * may be late, and would come together.
+ */
+static ngx_uint_t
+ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now)
+{
+    ngx_msec_t              place;
+    ngx_http_tsface_lane_e  lane;
+
+    if (slot->placed
+        && ngx_http_tsface_later(now,
+                                 slot->place + NGX_HTTP_TSFACE_PLACE_LATE))
+    {
+        slot->placed = 0;
+    }
+
+    lane = slot->fails ? NGX_HTTP_TSFACE_LANE_FAILING
+                       : urgent ? NGX_HTTP_TSFACE_LANE_URGENT
+                                : NGX_HTTP_TSFACE_LANE_NORMAL;
+
+    if (!slot->placed || (lane == NGX_HTTP_TSFACE_LANE_URGENT
+                          && slot->lane == NGX_HTTP_TSFACE_LANE_NORMAL
+                          && ngx_http_tsface_later(slot->place, now)))
+    {
+        place = ngx_http_tsface_plan_place(&zone->sh->lanes[lane], now,
+                                           zone->intervals[lane]);
+
+        if (!slot->placed || ngx_http_tsface_later(slot->place, place)) {
+            slot->place = place;
+        }
+
+        slot->lane = lane;
+        slot->placed = 1;
+    }
+
+    return !ngx_http_tsface_later(slot->place, now);
 }
 
 

@@ -72,7 +72,7 @@ typedef struct {
 } ngx_http_tsface_slot_secret_t;
 
 
-/* tsface_zone zone=NAME:SIZE */
+/* tsface_zone zone=NAME:SIZE [exchange_rate=RATE] */
 char *ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /*
@@ -92,21 +92,22 @@ ngx_http_tsface_slot_t *ngx_http_tsface_zone_slot(ngx_shm_zone_t *zone,
 ngx_uint_t ngx_http_tsface_slot_version(const ngx_http_tsface_slot_t *slot);
 
 /*
- * Copies the slot.  token, if not NULL, has room for MAX_TOKEN bytes and gets
- * the token when there is a valid one (info->len > 0).
+ * Copies the slot.  token, if not NULL, has room for size bytes and gets the
+ * token when there is a valid one (info->len > 0).  NGX_AGAIN: size is too
+ * small for info->len.
  */
-void ngx_http_tsface_slot_read(ngx_shm_zone_t *zone,
+ngx_int_t ngx_http_tsface_slot_read(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_http_tsface_slot_info_t *info,
-    u_char *token);
+    u_char *token, size_t size);
 
 /*
  * Asks for the right to make an exchange.  NGX_OK: it is ours until `until`,
  * *lease names it.  NGX_BUSY: another worker has it, *next is when its lease
- * ends.  NGX_DECLINED: none is due before *next.
+ * ends.  NGX_DECLINED: none is due before *next.  urgent: requests wait.
  */
 ngx_int_t ngx_http_tsface_slot_lease(ngx_shm_zone_t *zone,
-    ngx_http_tsface_slot_t *slot, ngx_msec_t now, ngx_msec_t until,
-    ngx_uint_t *lease, ngx_msec_t *next);
+    ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now,
+    ngx_msec_t until, ngx_uint_t *lease, ngx_msec_t *next);
 
 /*
  * Before the lease is ended: the secret that the token endpoint took, to be

@@ -390,6 +390,70 @@ jwt_ttl(void)
 }
 
 
+/* In any window, all lanes together have no more places than the rate. */
+
+static void
+lanes(void)
+{
+    size_t      i;
+    ngx_msec_t  next, now, interval, place;
+    ngx_uint_t  lane, n;
+
+    static const struct {
+        ngx_uint_t  rate;
+        ngx_uint_t  period;
+    } rates[] = {
+        { 1, 1 }, { 2, 1 }, { 3, 1 }, { 7, 1 }, { 100, 1 }, { 333, 1 },
+        { 1000, 1 }, { 1, 60 }, { 7, 60 }, { 59, 60 }, { 1, 3600 },
+        { 1, 86400 }, { 60000, 60 }
+    };
+
+    for (i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+
+        n = 0;
+
+        for (lane = 0; lane < NGX_HTTP_TSFACE_NLANES; lane++) {
+            interval = ngx_http_tsface_plan_interval(lane, rates[i].rate,
+                                                     rates[i].period);
+
+            check(interval >= 1, "row %zu: %lu", i, (u_long) interval);
+
+            n += (rates[i].period * 4000000 + interval - 1) / interval;
+        }
+
+        check(n <= rates[i].rate * 4000 + NGX_HTTP_TSFACE_NLANES,
+              "row %zu: %lu in 4000 periods", i, (u_long) n);
+        check(n > rates[i].rate * 2000 || rates[i].rate == 1000
+              || rates[i].rate == 333 || rates[i].rate == 60000,
+              "row %zu: %lu, nothing is lost", i, (u_long) n);
+    }
+
+    next = 0;
+    now = 1000;
+
+    place = ngx_http_tsface_plan_place(&next, now, 50);
+    check(place == 1000 && next == 1050, "an idle lane: at once");
+
+    place = ngx_http_tsface_plan_place(&next, now, 50);
+    check(place == 1050 && next == 1100, "behind it");
+
+    place = ngx_http_tsface_plan_place(&next, 1100, 50);
+    check(place == 1100 && next == 1150, "at its very time");
+
+    place = ngx_http_tsface_plan_place(&next, 9000, 50);
+    check(place == 9000 && next == 9050, "what was not used is lost");
+
+    next = (ngx_msec_t) -10;
+    place = ngx_http_tsface_plan_place(&next, (ngx_msec_t) -30, 50);
+    check(place == (ngx_msec_t) -10 && next == 40, "a clock that wraps");
+
+    place = ngx_http_tsface_plan_place(&next, (ngx_msec_t) -5, 50);
+    check(place == 40 && next == 90, "and has wrapped for the lane only");
+
+    done("lanes");
+}
+
+
 int
 main(void)
 {
@@ -398,6 +462,7 @@ main(void)
     token_random();
     delay();
     jwt_ttl();
+    lanes();
 
     return tap_end();
 }
