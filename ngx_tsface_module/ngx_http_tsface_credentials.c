@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_credentials.h"
+#include "ngx_http_tsface_credentials_auth.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_region.h"
 #include "ngx_http_tsface_rotation.h"
@@ -57,6 +58,13 @@ static const ngx_str_t  ngx_http_tsface_reserved_parameters[] = {
 static ngx_conf_enum_t  ngx_http_tsface_auth_methods[] = {
     { ngx_string("client_secret_post"), NGX_HTTP_TSFACE_CLIENT_SECRET_POST },
     { ngx_string("client_secret_basic"), NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_tsface_basic_encodings[] = {
+    { ngx_string("form"), NGX_HTTP_TSFACE_BASIC_FORM },
+    { ngx_string("raw"), NGX_HTTP_TSFACE_BASIC_RAW },
     { ngx_null_string, 0 }
 };
 
@@ -134,6 +142,13 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       0,
       offsetof(ngx_http_tsface_credentials_t, auth_method),
       ngx_http_tsface_auth_methods },
+
+    { ngx_string("basic_encoding"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, basic_encoding),
+      ngx_http_tsface_basic_encodings },
 
     { ngx_string("resource"),
       NGX_CONF_TAKE1,
@@ -291,6 +306,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
      */
 
     credentials->auth_method = NGX_CONF_UNSET_UINT;
+    credentials->basic_encoding = NGX_CONF_UNSET_UINT;
     credentials->exchange_timeout = NGX_CONF_UNSET_MSEC;
     credentials->token_wait = NGX_CONF_UNSET_MSEC;
     credentials->min_interval = NGX_CONF_UNSET_MSEC;
@@ -313,6 +329,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     if (ngx_http_tsface_credentials_required(cf, credentials) != NGX_OK
+        || ngx_http_tsface_credentials_auth_check(cf, credentials) != NGX_OK
         || ngx_http_tsface_credentials_secrets(cf, credentials) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -468,8 +485,6 @@ static ngx_int_t
 ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
 {
-    const char  *missing;
-
     if (credentials->region.data == NULL
         && (credentials->endpoint_url.data == NULL
             || credentials->token_endpoint_url.data == NULL))
@@ -482,20 +497,13 @@ ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     }
 
     if (credentials->client_id.data == NULL) {
-        missing = "client_id";
-
-    } else if (credentials->client_secret == NULL) {
-        missing = "client_secret";
-
-    } else {
-        return NGX_OK;
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"client_id\" in tsface_credentials \"%V\"",
+                           &credentials->name);
+        return NGX_ERROR;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "no \"%s\" in tsface_credentials \"%V\"",
-                       missing, &credentials->name);
-
-    return NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -533,8 +541,6 @@ ngx_http_tsface_credentials_defaults(
 {
     ngx_http_tsface_endpoint_conf_t  *ecf;
 
-    ngx_conf_init_uint_value(credentials->auth_method,
-                             NGX_HTTP_TSFACE_CLIENT_SECRET_POST);
     ngx_conf_init_msec_value(credentials->exchange_timeout, 5000);
     ngx_conf_init_msec_value(credentials->token_wait, 6000);
     ngx_conf_init_msec_value(credentials->min_interval, 5000);

@@ -29,6 +29,13 @@ typedef enum {
 } ngx_http_tsface_auth_method_e;
 
 
+/* How id and secret are written before they go into Basic. */
+typedef enum {
+    NGX_HTTP_TSFACE_BASIC_FORM = 0,    /* RFC 6749 2.3.1 */
+    NGX_HTTP_TSFACE_BASIC_RAW
+} ngx_http_tsface_basic_encoding_e;
+
+
 typedef struct ngx_http_tsface_credentials_s  ngx_http_tsface_credentials_t;
 typedef struct ngx_http_tsface_token_s        ngx_http_tsface_token_t;
 
@@ -41,6 +48,7 @@ struct ngx_http_tsface_credentials_s {
     ngx_http_tsface_secret_t        *client_secret_next;  /* or NULL */
     ngx_thread_pool_t               *thread_pool;    /* to read them again */
     ngx_uint_t                       auth_method;
+    ngx_uint_t                       basic_encoding;
     ngx_str_t                        resource;
     ngx_array_t                     *parameters;     /* of ngx_keyval_t */
 

@@ -71,6 +71,9 @@ ngx_http_tsface_credentials_fingerprint(
         || ngx_http_tsface_credentials_digest_str(md, &digest) != NGX_OK
         || ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
            != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md,
+                                                  credentials->basic_encoding)
+           != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &credentials->resource)
            != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &ecf->ssl_name)

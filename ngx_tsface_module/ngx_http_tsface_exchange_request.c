@@ -47,7 +47,9 @@ ngx_http_tsface_exchange_request(ngx_pool_t *pool,
         return NULL;
     }
 
-    if (ngx_http_tsface_exchange_fields(&fields, credentials, secret) != NGX_OK) {
+    if (ngx_http_tsface_exchange_fields(&fields, credentials, secret)
+        != NGX_OK)
+    {
         return NULL;
     }
 
@@ -195,25 +197,39 @@ ngx_http_tsface_exchange_field(ngx_array_t *fields, ngx_str_t name,
 }
 
 
-/* RFC 6749 2.3.1: both are form-encoded before they are joined. */
+/*
+ * RFC 6749 2.3.1: both are form-encoded before they are joined; but there are
+ * servers that do not decode them.
+ */
 static ngx_int_t
 ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
     const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret,
     ngx_str_t *basic)
 {
-    u_char     *p;
-    ngx_str_t   joined;
+    u_char           *p;
+    ngx_str_t         joined;
+    const ngx_str_t  *id;
 
-    joined.data = ngx_pnalloc(pool,
-                              ngx_http_tsface_form_len(&credentials->client_id)
-                              + 1 + ngx_http_tsface_form_len(secret));
+    id = &credentials->client_id;
+
+    /* never shorter than what is encoded */
+
+    joined.data = ngx_pnalloc(pool, ngx_http_tsface_form_len(id) + 1
+                                    + ngx_http_tsface_form_len(secret));
     if (joined.data == NULL) {
         return NGX_ERROR;
     }
 
-    p = ngx_http_tsface_form_encode(joined.data, &credentials->client_id);
-    *p++ = ':';
-    p = ngx_http_tsface_form_encode(p, secret);
+    if (credentials->basic_encoding == NGX_HTTP_TSFACE_BASIC_RAW) {
+        p = ngx_cpymem(joined.data, id->data, id->len);
+        *p++ = ':';
+        p = ngx_cpymem(p, secret->data, secret->len);
+
+    } else {
+        p = ngx_http_tsface_form_encode(joined.data, id);
+        *p++ = ':';
+        p = ngx_http_tsface_form_encode(p, secret);
+    }
 
     joined.len = p - joined.data;
 

@@ -224,6 +224,13 @@ my @refused = (
         'key file:%%DIR%%/secrets/audit.key;' }, qr/key.*duplicate/ ],
     [ 'bad token_auth_method', { more => 'token_auth_method none;' },
         qr/none/ ],
+    [ 'bad basic_encoding', { more => 'token_auth_method client_secret_basic;'
+        . ' basic_encoding utf8;' }, qr/utf8/ ],
+    [ 'basic_encoding without Basic', { more => 'basic_encoding raw;' },
+        qr/"basic_encoding".*not used.*client_secret_post/ ],
+    [ 'raw Basic with a colon in the id', { client_id => 'client_id a:b;',
+        more => 'token_auth_method client_secret_basic; basic_encoding raw;' },
+        qr/basic_encoding raw.*a:b/ ],
     [ 'reserved parameter', { more => 'parameter client_secret x;' },
         qr/client_secret/ ],
     [ 'reserved parameter grant_type', { more => 'parameter grant_type x;' },
@@ -281,6 +288,7 @@ my @accepted = (
         qw(sbx us eu ca au jp) } ],
     [ 'every directive', { more => <<'END', trail_more => <<'END2' } ],
         token_auth_method client_secret_basic;
+        basic_encoding form;
         resource https://verify.identity.security;
         parameter audience a;
         parameter organization b;

@@ -147,7 +147,8 @@ sub token ($self, $req) {
     $log{fields} = $names;
     $log{values} = _harmless($form) if $switch->{log_values} eq 'on';
 
-    my ($id, $secret, $method) = _client_authentication($req, $form);
+    my ($id, $secret, $method)
+        = _client_authentication($req, $form, $switch->{basic_encoding});
     $log{client_id}   = $id     if defined $id;
     $log{auth_method} = $method if defined $method;
     $log{$_} = $form->{$_}
@@ -268,15 +269,16 @@ sub _mint ($self, $claims, $ttl = undef, $resource = undef) {
     });
 }
 
-# RFC 6749, 2.3.1: id and secret are form-urlencoded inside Basic.
-sub _client_authentication ($req, $form) {
+# RFC 6749, 2.3.1: id and secret are form-urlencoded inside Basic; or not.
+sub _client_authentication ($req, $form, $encoding = 'form') {
     my $basic = $req->headers->authorization // '';
     my ($id, $secret) = @$form{qw(client_id client_secret)};
     return ($id, $secret, defined $secret ? 'client_secret_post' : undef)
         unless $basic =~ /^Basic +([A-Za-z0-9+\/]+=*) *$/i;
 
     my @pair = split /:/, decode_base64($1), 2;
-    my ($basic_id, $basic_secret) = map { url_unescape(tr/+/ /r) } @pair;
+    my ($basic_id, $basic_secret)
+        = map { $encoding eq 'raw' ? $_ : url_unescape(tr/+/ /r) } @pair;
     return ($basic_id, $basic_secret, 'two') if defined $secret;
     return ($basic_id, $basic_secret, 'two')
         if defined $id && $id ne ($basic_id // '');

@@ -33,6 +33,8 @@ my @TABLE = (
         '400 of the token endpoint: message is a string, an array, or OAuth'],
     ['auth_methods', 'both', [qw(both post basic)], 'I',
         'where client_id and client_secret are taken from'],
+    ['basic_encoding', 'form', [qw(form raw)], 'NF',
+        'whether id and secret are form-encoded in Basic (RFC 6749 2.3.1)'],
     ['resource_check', 'off', [qw(off on)], 'NF',
         'on: 401 on /cis for a token whose aud is not "audience"'],
     ['revoke_ok', '204', [qw(204 200)], 'I',
