@@ -21,6 +21,8 @@
 #define NGX_HTTP_TSFACE_RESOURCE_MAX     2048
 #define NGX_HTTP_TSFACE_SSL_NAME_MAX     253
 #define NGX_HTTP_TSFACE_KEEPALIVE_MAX    1024
+#define NGX_HTTP_TSFACE_KEY_ID_MAX       512
+#define NGX_HTTP_TSFACE_AUDIENCE_MAX     2048
 
 
 static char *ngx_http_tsface_credentials_region(ngx_conf_t *cf,
@@ -58,6 +60,7 @@ static const ngx_str_t  ngx_http_tsface_reserved_parameters[] = {
 static ngx_conf_enum_t  ngx_http_tsface_auth_methods[] = {
     { ngx_string("client_secret_post"), NGX_HTTP_TSFACE_CLIENT_SECRET_POST },
     { ngx_string("client_secret_basic"), NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC },
+    { ngx_string("private_key_jwt"), NGX_HTTP_TSFACE_PRIVATE_KEY_JWT },
     { ngx_null_string, 0 }
 };
 
@@ -65,6 +68,14 @@ static ngx_conf_enum_t  ngx_http_tsface_auth_methods[] = {
 static ngx_conf_enum_t  ngx_http_tsface_basic_encodings[] = {
     { ngx_string("form"), NGX_HTTP_TSFACE_BASIC_FORM },
     { ngx_string("raw"), NGX_HTTP_TSFACE_BASIC_RAW },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_tsface_algorithms[] = {
+    { ngx_string("RS256"), NGX_HTTP_TSFACE_RS256 },
+    { ngx_string("PS256"), NGX_HTTP_TSFACE_PS256 },
+    { ngx_string("ES256"), NGX_HTTP_TSFACE_ES256 },
     { ngx_null_string, 0 }
 };
 
@@ -81,6 +92,10 @@ static ngx_conf_bitmask_t  ngx_http_tsface_ssl_protocols[] = {
 static size_t  ngx_http_tsface_client_id_max = NGX_HTTP_TSFACE_CLIENT_ID_MAX;
 static size_t  ngx_http_tsface_resource_max = NGX_HTTP_TSFACE_RESOURCE_MAX;
 static size_t  ngx_http_tsface_ssl_name_max = NGX_HTTP_TSFACE_SSL_NAME_MAX;
+static size_t  ngx_http_tsface_key_id_max = NGX_HTTP_TSFACE_KEY_ID_MAX;
+static size_t  ngx_http_tsface_audience_max = NGX_HTTP_TSFACE_AUDIENCE_MAX;
+
+static size_t  ngx_http_tsface_key_min = NGX_HTTP_TSFACE_SECRET_WHOLE;
 
 
 static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_bounds = {
@@ -149,6 +164,48 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       0,
       offsetof(ngx_http_tsface_credentials_t, basic_encoding),
       ngx_http_tsface_basic_encodings },
+
+    { ngx_string("client_key"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_key),
+      &ngx_http_tsface_key_min },
+
+    { ngx_string("client_key_password"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_key_password),
+      NULL },
+
+    { ngx_string("assertion_algorithm"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, assertion.algorithm),
+      ngx_http_tsface_algorithms },
+
+    { ngx_string("assertion_key_id"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_set_word_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, assertion.key_id),
+      &ngx_http_tsface_key_id_max },
+
+    { ngx_string("assertion_audience"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_set_word_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, assertion.audience),
+      &ngx_http_tsface_audience_max },
+
+    { ngx_string("assertion_lifetime"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, assertion.lifetime),
+      &ngx_http_tsface_seconds_post },
 
     { ngx_string("resource"),
       NGX_CONF_TAKE1,
@@ -300,6 +357,9 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
      *     all other strings = { 0, NULL };
      *     credentials->client_secret = NULL;
      *     credentials->client_secret_next = NULL;
+     *     credentials->client_key = NULL;
+     *     credentials->client_key_password = NULL;
+     *     credentials->assertion.key = NULL;
      *     credentials->thread_pool = NULL;
      *     credentials->parameters = NULL;
      *     credentials->endpoint_conf.ssl_protocols = 0;
@@ -307,6 +367,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     credentials->auth_method = NGX_CONF_UNSET_UINT;
     credentials->basic_encoding = NGX_CONF_UNSET_UINT;
+    credentials->assertion.algorithm = NGX_CONF_UNSET_UINT;
+    credentials->assertion.lifetime = NGX_CONF_UNSET;
     credentials->exchange_timeout = NGX_CONF_UNSET_MSEC;
     credentials->token_wait = NGX_CONF_UNSET_MSEC;
     credentials->min_interval = NGX_CONF_UNSET_MSEC;
@@ -329,7 +391,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     if (ngx_http_tsface_credentials_required(cf, credentials) != NGX_OK
-        || ngx_http_tsface_credentials_auth_check(cf, credentials) != NGX_OK
+        || ngx_http_tsface_credentials_auth(cf, credentials) != NGX_OK
         || ngx_http_tsface_credentials_secrets(cf, credentials) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -343,6 +405,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     {
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_tsface_credentials_auth_defaults(credentials);
 
     if (ngx_http_tsface_credentials_fingerprint(credentials) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -16,6 +16,7 @@
 #include <ngx_http.h>
 #include <ngx_thread_pool.h>
 
+#include "ngx_http_tsface_assertion.h"
 #include "ngx_http_tsface_endpoint.h"
 #include "ngx_http_tsface_secret.h"
 
@@ -25,7 +26,8 @@
 
 typedef enum {
     NGX_HTTP_TSFACE_CLIENT_SECRET_POST = 0,
-    NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC
+    NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC,
+    NGX_HTTP_TSFACE_PRIVATE_KEY_JWT
 } ngx_http_tsface_auth_method_e;
 
 
@@ -49,6 +51,9 @@ struct ngx_http_tsface_credentials_s {
     ngx_thread_pool_t               *thread_pool;    /* to read them again */
     ngx_uint_t                       auth_method;
     ngx_uint_t                       basic_encoding;
+    ngx_http_tsface_secret_t        *client_key;     /* wiped: see assertion */
+    ngx_http_tsface_secret_t        *client_key_password;
+    ngx_http_tsface_assertion_t      assertion;      /* no key: not used */
     ngx_str_t                        resource;
     ngx_array_t                     *parameters;     /* of ngx_keyval_t */
 

@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_tsface_module authors
  *
  * What a client proves its identity with: which directives of
- * tsface_credentials belong to which token_auth_method.
+ * tsface_credentials belong to which token_auth_method, and the keys.
  */
 
 
@@ -19,10 +19,15 @@
 
 /*
  * Checks, when a block has been read, that it has what its method needs and
- * nothing that the method would leave unused, and sets the defaults of these
- * directives.  NGX_ERROR after an emerg message.
+ * nothing that the method would leave unused, and takes the keys out of their
+ * PEM, which is wiped.  Keys are freed with cf->pool.  NGX_ERROR after an
+ * emerg message.
  */
-ngx_int_t ngx_http_tsface_credentials_auth_check(ngx_conf_t *cf,
+ngx_int_t ngx_http_tsface_credentials_auth(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials);
+
+/* Sets what has the endpoints for its default. */
+void ngx_http_tsface_credentials_auth_defaults(
     ngx_http_tsface_credentials_t *credentials);
 
 

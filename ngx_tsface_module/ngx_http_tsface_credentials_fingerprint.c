@@ -8,11 +8,19 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "ngx_http_tsface_credentials.h"
 
 
+static ngx_int_t ngx_http_tsface_credentials_digest_auth(EVP_MD_CTX *md,
+    const ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_digest_secret(EVP_MD_CTX *md,
+    const ngx_http_tsface_secret_t *secret);
+static ngx_int_t ngx_http_tsface_credentials_digest_key(EVP_MD_CTX *md,
+    EVP_PKEY *key);
 static ngx_int_t ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md,
     const ngx_str_t *str);
 static ngx_int_t ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md,
@@ -21,8 +29,7 @@ static ngx_int_t ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md,
 
 /*
  * Each part has its length in front of it, so that no two configurations
- * write the same bytes.  The secret goes in as its digest: nothing of it is
- * left in a context that might not be wiped.
+ * write the same bytes.
  */
 
 ngx_int_t
@@ -30,7 +37,6 @@ ngx_http_tsface_credentials_fingerprint(
     ngx_http_tsface_credentials_t *credentials)
 {
     ngx_int_t                         rc;
-    ngx_str_t                         digest;
     ngx_uint_t                        i, n;
     EVP_MD_CTX                       *md;
     ngx_keyval_t                     *kv;
@@ -53,13 +59,7 @@ ngx_http_tsface_credentials_fingerprint(
         return NGX_ERROR;
     }
 
-    digest.data = buf;
-    digest.len = NGX_HTTP_TSFACE_FINGERPRINT_LEN;
-
-    if (!EVP_Digest(credentials->client_secret->value.data,
-                    credentials->client_secret->value.len,
-                    buf, NULL, EVP_sha256(), NULL)
-        || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)
+    if (!EVP_DigestInit_ex(md, EVP_sha256(), NULL)
         || ngx_http_tsface_credentials_digest_str(md,
                                               &credentials->token_endpoint_url)
            != NGX_OK
@@ -68,12 +68,7 @@ ngx_http_tsface_credentials_fingerprint(
            != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &credentials->client_id)
            != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &digest) != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
-           != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md,
-                                                  credentials->basic_encoding)
-           != NGX_OK
+        || ngx_http_tsface_credentials_digest_auth(md, credentials) != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &credentials->resource)
            != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &ecf->ssl_name)
@@ -107,6 +102,108 @@ done:
 
     EVP_MD_CTX_free(md);
     OPENSSL_cleanse(buf, sizeof(buf));
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_auth(EVP_MD_CTX *md,
+    const ngx_http_tsface_credentials_t *credentials)
+{
+    const ngx_http_tsface_assertion_t  *assertion;
+
+    if (ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
+        != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md,
+                                                  credentials->basic_encoding)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_secret(md,
+                                                   credentials->client_secret)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    assertion = &credentials->assertion;
+
+    if (assertion->key == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_tsface_credentials_digest_key(md, assertion->key) != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md, assertion->algorithm)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &assertion->key_id)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &assertion->audience)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tsface_credentials_digest_num(md, assertion->lifetime);
+}
+
+
+/*
+ * The secret goes in as its digest: nothing of it is left in a context that
+ * might not be wiped.
+ */
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_secret(EVP_MD_CTX *md,
+    const ngx_http_tsface_secret_t *secret)
+{
+    ngx_int_t  rc;
+    ngx_str_t  digest;
+    u_char     buf[EVP_MAX_MD_SIZE];
+
+    if (secret == NULL) {
+        return ngx_http_tsface_credentials_digest_num(md, 0);
+    }
+
+    if (!EVP_Digest(secret->value.data, secret->value.len, buf, NULL,
+                    EVP_sha256(), NULL))
+    {
+        return NGX_ERROR;
+    }
+
+    digest.data = buf;
+    digest.len = NGX_HTTP_TSFACE_FINGERPRINT_LEN;
+
+    rc = ngx_http_tsface_credentials_digest_str(md, &digest);
+
+    OPENSSL_cleanse(buf, sizeof(buf));
+
+    return rc;
+}
+
+
+/* Of a pair of keys, the public one. */
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_key(EVP_MD_CTX *md, EVP_PKEY *key)
+{
+    int         len;
+    u_char     *der;
+    ngx_int_t   rc;
+    ngx_str_t   public;
+
+    der = NULL;
+    len = i2d_PUBKEY(key, &der);
+
+    if (len <= 0) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    public.data = der;
+    public.len = (size_t) len;
+
+    rc = ngx_http_tsface_credentials_digest_str(md, &public);
+
+    OPENSSL_free(der);
 
     return rc;
 }

@@ -8,9 +8,16 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <openssl/rand.h>
+
+#include "ngx_http_tsface_assertion.h"
 #include "ngx_http_tsface_exchange_request.h"
 #include "ngx_http_tsface_form.h"
 #include "ngx_http_tsface_module.h"
+
+
+#define NGX_HTTP_TSFACE_ASSERTION_TYPE                                        \
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 typedef struct {
@@ -21,12 +28,17 @@ typedef struct {
 
 static ngx_int_t ngx_http_tsface_exchange_fields(ngx_array_t *fields,
     const ngx_http_tsface_credentials_t *credentials,
-    const ngx_str_t *secret);
+    const ngx_str_t *proof);
+static ngx_int_t ngx_http_tsface_exchange_proof(ngx_array_t *fields,
+    const ngx_http_tsface_credentials_t *credentials,
+    const ngx_str_t *proof);
 static ngx_int_t ngx_http_tsface_exchange_field(ngx_array_t *fields,
     ngx_str_t name, ngx_str_t value);
 static ngx_int_t ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
     const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret,
     ngx_str_t *basic);
+static ngx_int_t ngx_http_tsface_exchange_assertion(ngx_pool_t *pool,
+    const ngx_http_tsface_credentials_t *credentials, ngx_str_t *assertion);
 
 
 /* Facts 2.2: a form; every sample of Transmit's has the secret in it. */
@@ -36,7 +48,7 @@ ngx_http_tsface_exchange_request(ngx_pool_t *pool,
 {
     size_t                    len, body;
     ngx_buf_t                *b;
-    ngx_str_t                 basic;
+    ngx_str_t                 basic, assertion;
     ngx_uint_t                i;
     ngx_array_t               fields;
     ngx_http_tsface_field_t  *field;
@@ -47,13 +59,25 @@ ngx_http_tsface_exchange_request(ngx_pool_t *pool,
         return NULL;
     }
 
+    ngx_str_null(&basic);
+    ngx_str_null(&assertion);
+
+    if (credentials->auth_method == NGX_HTTP_TSFACE_PRIVATE_KEY_JWT) {
+
+        if (ngx_http_tsface_exchange_assertion(pool, credentials, &assertion)
+            != NGX_OK)
+        {
+            return NULL;
+        }
+
+        secret = &assertion;
+    }
+
     if (ngx_http_tsface_exchange_fields(&fields, credentials, secret)
         != NGX_OK)
     {
         return NULL;
     }
-
-    ngx_str_null(&basic);
 
     if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC
         && ngx_http_tsface_exchange_basic(pool, credentials, secret, &basic)
@@ -119,13 +143,17 @@ ngx_http_tsface_exchange_request(ngx_pool_t *pool,
         b->last = ngx_http_tsface_form_encode(b->last, &field[i].value);
     }
 
+    if (assertion.len) {
+        ngx_explicit_memzero(assertion.data, assertion.len);
+    }
+
     return b;
 }
 
 
 static ngx_int_t
 ngx_http_tsface_exchange_fields(ngx_array_t *fields,
-    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *secret)
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *proof)
 {
     ngx_uint_t     i;
     ngx_keyval_t  *kv;
@@ -134,20 +162,9 @@ ngx_http_tsface_exchange_fields(ngx_array_t *fields,
                                        (ngx_str_t) ngx_string("grant_type"),
                                        (ngx_str_t)
                                            ngx_string("client_credentials"))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_POST
-        && (ngx_http_tsface_exchange_field(fields,
-                                       (ngx_str_t) ngx_string("client_id"),
-                                       credentials->client_id)
-            != NGX_OK
-            || ngx_http_tsface_exchange_field(fields,
-                                       (ngx_str_t) ngx_string("client_secret"),
-                                       *secret)
-               != NGX_OK))
+        != NGX_OK
+        || ngx_http_tsface_exchange_proof(fields, credentials, proof)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -176,6 +193,46 @@ ngx_http_tsface_exchange_fields(ngx_array_t *fields,
     }
 
     return NGX_OK;
+}
+
+
+/* Who asks, and the proof of it. */
+static ngx_int_t
+ngx_http_tsface_exchange_proof(ngx_array_t *fields,
+    const ngx_http_tsface_credentials_t *credentials, const ngx_str_t *proof)
+{
+    if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_tsface_exchange_field(fields,
+                                       (ngx_str_t) ngx_string("client_id"),
+                                       credentials->client_id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_POST) {
+        return ngx_http_tsface_exchange_field(fields,
+                                       (ngx_str_t) ngx_string("client_secret"),
+                                       *proof);
+    }
+
+    /* RFC 7523 2.2 */
+
+    if (ngx_http_tsface_exchange_field(fields,
+                               (ngx_str_t) ngx_string("client_assertion_type"),
+                               (ngx_str_t)
+                                   ngx_string(NGX_HTTP_TSFACE_ASSERTION_TYPE))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tsface_exchange_field(fields,
+                                    (ngx_str_t) ngx_string("client_assertion"),
+                                    *proof);
 }
 
 
@@ -242,4 +299,36 @@ ngx_http_tsface_exchange_basic(ngx_pool_t *pool,
     ngx_explicit_memzero(joined.data, joined.len);
 
     return basic->data ? NGX_OK : NGX_ERROR;
+}
+
+
+/* A new one for each request: a server takes a jti only once. */
+static ngx_int_t
+ngx_http_tsface_exchange_assertion(ngx_pool_t *pool,
+    const ngx_http_tsface_credentials_t *credentials, ngx_str_t *assertion)
+{
+    u_char  *buf;
+    u_char   random[NGX_HTTP_TSFACE_ASSERTION_RANDOM];
+
+    buf = ngx_pnalloc(pool,
+                      ngx_http_tsface_assertion_size(&credentials->assertion));
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (RAND_bytes(random, sizeof(random)) == 1
+        && ngx_http_tsface_assertion_make(&credentials->assertion, ngx_time(),
+                                          random, buf, assertion)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    ERR_clear_error();
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "tsface could not sign an assertion of credentials \"%V\"",
+                  &credentials->name);
+
+    return NGX_ERROR;
 }

@@ -189,11 +189,9 @@ ngx_http_tsface_secret_env(ngx_conf_t *cf, ngx_http_tsface_secret_t *secret,
         return NGX_ERROR;
     }
 
-    len = ngx_strlen(value);
+    /* what is too long need not be copied in full to be found so */
 
-    if (len > NGX_HTTP_TSFACE_SECRET_MAX) {
-        len = sizeof(text.data);
-    }
+    len = ngx_min(ngx_strlen(value), sizeof(text.data));
 
     ngx_memcpy(text.data, value, len);
     text.len = len;
@@ -353,7 +351,7 @@ ngx_http_tsface_secret_complain(ngx_conf_t *cf,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" of \"%s\" has more than the %d bytes that "
                            "a secret may have", &secret->name, directive,
-                           NGX_HTTP_TSFACE_SECRET_MAX);
+                           ngx_http_tsface_secret_max(min));
         return;
 
     case NGX_HTTP_TSFACE_SECRET_NUL:
@@ -389,6 +387,13 @@ ngx_http_tsface_secret_complain(ngx_conf_t *cf,
     ngx_conf_log_error(NGX_LOG_EMERG, cf, text->err,
                        "%s \"%V\" of \"%s\" failed",
                        call, &secret->name, directive);
+}
+
+
+void
+ngx_http_tsface_secret_wipe(ngx_http_tsface_secret_t *secret)
+{
+    ngx_http_tsface_secret_cleanup(secret);
 }
 
 

@@ -41,13 +41,17 @@ typedef struct {
 
 
 /*
- * Reads the secret that spec names.  directive and min (bytes, at least 1)
- * serve the checks and their messages, which never quote the value, nor spec
- * itself when it has no known prefix (it may be a secret pasted inline).
- * Returns NULL after an emerg message.
+ * Reads the secret that spec names.  directive and min (bytes, at least 1, or
+ * SECRET_WHOLE for a text of many lines, as private keys are) serve the
+ * checks and their messages, which never quote the value, nor spec itself
+ * when it has no known prefix (it may be a secret pasted inline).  Returns
+ * NULL after an emerg message.
  */
 ngx_http_tsface_secret_t *ngx_http_tsface_secret_read(ngx_conf_t *cf,
     const ngx_str_t *spec, const char *directive, size_t min);
+
+/* Wipes the value before its pool does: it is empty then. */
+void ngx_http_tsface_secret_wipe(ngx_http_tsface_secret_t *secret);
 
 /*
  * The setter for a command of that kind: "directive SPEC" into an

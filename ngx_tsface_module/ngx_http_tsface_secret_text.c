@@ -13,7 +13,7 @@
 static ngx_int_t ngx_http_tsface_secret_text_read(
     ngx_http_tsface_secret_text_t *text, ngx_fd_t fd);
 static ngx_int_t ngx_http_tsface_secret_text_stat(
-    ngx_http_tsface_secret_text_t *text, ngx_fd_t fd);
+    ngx_http_tsface_secret_text_t *text, ngx_fd_t fd, size_t min);
 static ngx_int_t ngx_http_tsface_secret_text_failed(
     ngx_http_tsface_secret_text_t *text, ngx_http_tsface_secret_fault_e fault,
     ngx_err_t err);
@@ -61,7 +61,7 @@ ngx_http_tsface_secret_text_file(ngx_http_tsface_secret_text_t *text,
                                                   ngx_errno);
     }
 
-    rc = ngx_http_tsface_secret_text_stat(text, fd);
+    rc = ngx_http_tsface_secret_text_stat(text, fd, min);
 
     if (rc == NGX_OK) {
         rc = ngx_http_tsface_secret_text_read(text, fd);
@@ -111,7 +111,7 @@ ngx_http_tsface_secret_text_read(ngx_http_tsface_secret_text_t *text,
 
 static ngx_int_t
 ngx_http_tsface_secret_text_stat(ngx_http_tsface_secret_text_t *text,
-    ngx_fd_t fd)
+    ngx_fd_t fd, size_t min)
 {
     ngx_file_info_t                  fi;
     ngx_http_tsface_secret_fault_e   fault;
@@ -135,7 +135,7 @@ ngx_http_tsface_secret_text_stat(ngx_http_tsface_secret_text_t *text,
     } else if (text->mode & 0020) {
         fault = NGX_HTTP_TSFACE_SECRET_GROUP;
 
-    } else if (ngx_file_size(&fi) > NGX_HTTP_TSFACE_SECRET_MAX) {
+    } else if (ngx_file_size(&fi) > ngx_http_tsface_secret_max(min)) {
         fault = NGX_HTTP_TSFACE_SECRET_LARGE;
 
     } else {
@@ -165,7 +165,7 @@ ngx_http_tsface_secret_text_lines(ngx_http_tsface_secret_text_t *text,
 
     /* a file may have grown since it was looked at */
 
-    if (text->len > NGX_HTTP_TSFACE_SECRET_MAX) {
+    if (text->len > ngx_http_tsface_secret_max(min)) {
         fault = NGX_HTTP_TSFACE_SECRET_LARGE;
 
     } else if (memchr(text->data, '\0', text->len) != NULL) {
@@ -178,7 +178,16 @@ ngx_http_tsface_secret_text_lines(ngx_http_tsface_secret_text_t *text,
 
     last = text->data + text->len;
 
-    for (n = 0, p = text->data; p < last; n++) {
+    if (min == NGX_HTTP_TSFACE_SECRET_WHOLE) {
+        text->line[0].data = text->data;
+        text->line[0].len = text->len;
+        p = last;
+
+    } else {
+        p = text->data;
+    }
+
+    for (n = 0; p < last; n++) {
 
         if (n == 2) {
             return ngx_http_tsface_secret_text_failed(text,

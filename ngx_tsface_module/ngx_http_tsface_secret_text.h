@@ -15,7 +15,15 @@
 #include <ngx_core.h>
 
 
-#define NGX_HTTP_TSFACE_SECRET_MAX   4096
+#define NGX_HTTP_TSFACE_SECRET_MAX         4096
+#define NGX_HTTP_TSFACE_SECRET_WHOLE_MAX   16384
+
+/* For min: not lines but all of it, up to WHOLE_MAX, in line[0]. */
+#define NGX_HTTP_TSFACE_SECRET_WHOLE       0
+
+#define ngx_http_tsface_secret_max(min)                                       \
+    ((min) == NGX_HTTP_TSFACE_SECRET_WHOLE ? NGX_HTTP_TSFACE_SECRET_WHOLE_MAX \
+                                           : NGX_HTTP_TSFACE_SECRET_MAX)
 
 
 /* Why a secret can't be used. */
@@ -37,7 +45,8 @@ typedef enum {
 
 /* line points into data: whoever owns it wipes all of it. */
 typedef struct {
-    u_char                           data[NGX_HTTP_TSFACE_SECRET_MAX + 1];
+    u_char                           data[
+                                        NGX_HTTP_TSFACE_SECRET_WHOLE_MAX + 1];
     size_t                           len;
     ngx_str_t                        line[2];    /* the second may be empty */
     ngx_http_tsface_secret_fault_e   fault;

@@ -13,9 +13,12 @@
 
 
 #define NGX_HTTP_TSFACE_TIMEOUT_MAX   3600000
+#define NGX_HTTP_TSFACE_SECONDS_MAX   3600
 
 
 static char *ngx_http_tsface_check_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_tsface_check_seconds(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_tsface_check_not_empty(ngx_conf_t *cf, void *post,
     void *data);
@@ -23,6 +26,10 @@ static char *ngx_http_tsface_check_not_empty(ngx_conf_t *cf, void *post,
 
 ngx_conf_post_t  ngx_http_tsface_timeout_post = {
     ngx_http_tsface_check_timeout
+};
+
+ngx_conf_post_t  ngx_http_tsface_seconds_post = {
+    ngx_http_tsface_check_seconds
 };
 
 ngx_conf_post_t  ngx_http_tsface_not_empty_post = {
@@ -136,6 +143,19 @@ ngx_http_tsface_check_timeout(ngx_conf_t *cf, void *post, void *data)
 
     if (*msp == 0 || *msp > NGX_HTTP_TSFACE_TIMEOUT_MAX) {
         return "must be between 1ms and 1h";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tsface_check_seconds(ngx_conf_t *cf, void *post, void *data)
+{
+    time_t *sp = data;
+
+    if (*sp == 0 || *sp > NGX_HTTP_TSFACE_SECONDS_MAX) {
+        return "must be between 1s and 1h";
     }
 
     return NGX_CONF_OK;

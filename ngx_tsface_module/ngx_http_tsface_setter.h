@@ -36,6 +36,9 @@ char *ngx_http_tsface_set_path_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 /* For cmd->post of ngx_conf_set_msec_slot(): 1ms to 1h. */
 extern ngx_conf_post_t  ngx_http_tsface_timeout_post;
 
+/* For cmd->post of ngx_conf_set_sec_slot(): 1s to 1h. */
+extern ngx_conf_post_t  ngx_http_tsface_seconds_post;
+
 /* For cmd->post of ngx_conf_set_str_slot(). */
 extern ngx_conf_post_t  ngx_http_tsface_not_empty_post;
 

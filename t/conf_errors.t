@@ -76,6 +76,47 @@ $t->secret('large', 'L' x 5000);
 $t->secret('short', 'only-31-bytes-long-............');
 mkdir "$dir/secrets/folder";
 
+# Keys, and files that are none.
+sub openssl {
+    my ($code, $output) = $t->run(30, 'openssl', @_);
+    die "openssl @_: $output\n" if $code;
+    return;
+}
+
+sub key {
+    my ($name, $cipher, @genpkey) = @_;
+    openssl('genpkey', @genpkey, '-out', "$dir/secrets/$name.new",
+        $cipher ? ('-aes256', '-pass', 'pass:the-password') : ());
+    $t->secret($name, $t->read_file("secrets/$name.new"));
+    unlink "$dir/secrets/$name.new";
+    return;
+}
+
+my @rsa = qw(-algorithm RSA -pkeyopt);
+my @ec = qw(-algorithm EC -pkeyopt);
+key('rsa.pem', 0, @rsa, 'rsa_keygen_bits:2048');
+key('rsa1024.pem', 0, @rsa, 'rsa_keygen_bits:1024');
+key('encrypted.pem', 1, @rsa, 'rsa_keygen_bits:2048');
+key('ec.pem', 0, @ec, 'ec_paramgen_curve:P-256');
+key('p384.pem', 0, @ec, 'ec_paramgen_curve:P-384');
+key('ed25519.pem', 0, qw(-algorithm ED25519));
+openssl('pkey', '-in', "$dir/secrets/rsa.pem", '-pubout', '-out',
+    "$dir/secrets/public.pem");
+$t->secret('public.pem', $t->read_file('secrets/public.pem'));
+$t->secret('open.pem', $t->read_file('secrets/ec.pem'), 0644);
+$t->secret('cut.pem', substr $t->read_file('secrets/rsa.pem'), 0, 900);
+$t->secret('padded.pem', $t->read_file('secrets/ec.pem') . 'x' x 16384);
+$t->secret('password', "the-password\n");
+$t->secret('wrong', "not-the-password\n");
+$t->secret('passwords', "the-password\nthe-next-password\n");
+
+# The parts of credentials with a key.
+sub with_key {
+    my ($name, $more) = @_;
+    return { secret => "client_key file:%%DIR%%/secrets/$name;",
+        more => 'token_auth_method private_key_jwt; ' . ($more || '') };
+}
+
 my $at = qr{ in \Q$dir\E/conf/test-\d+\.conf:\d+};
 my $other = 'endpoint https://api.example.com/cis;';
 my $token = 'token_endpoint https://api.example.com/oidc/token;';
@@ -231,6 +272,70 @@ my @refused = (
     [ 'raw Basic with a colon in the id', { client_id => 'client_id a:b;',
         more => 'token_auth_method client_secret_basic; basic_encoding raw;' },
         qr/basic_encoding raw.*a:b/ ],
+
+    # keys
+    [ 'private_key_jwt without a key', { secret => '',
+        more => 'token_auth_method private_key_jwt;' },
+        qr/no "client_key".*private_key_jwt/ ],
+    [ 'key without private_key_jwt', { more =>
+        'client_key file:%%DIR%%/secrets/rsa.pem;' },
+        qr/"client_key".*not used.*client_secret_post/ ],
+    map({ [ "$_->[0] without private_key_jwt", { more => "@$_;" },
+        qr/"$_->[0]".*not used.*client_secret_post/ ] }
+        [ 'client_key_password', 'file:%%DIR%%/secrets/password' ],
+        [ 'assertion_algorithm', 'RS256' ], [ 'assertion_key_id', 'x' ],
+        [ 'assertion_audience', 'x' ], [ 'assertion_lifetime', '5s' ]),
+    [ 'secret with private_key_jwt', with_key('rsa.pem',
+        'client_secret file:%%DIR%%/secrets/good;'),
+        qr/"client_secret".*not used.*private_key_jwt/ ],
+    [ 'next secret with private_key_jwt', with_key('rsa.pem',
+        'client_secret_next file:%%DIR%%/secrets/good;'),
+        qr/"client_secret_next".*private_key_jwt/ ],
+    [ 'basic_encoding with private_key_jwt', with_key('rsa.pem',
+        'basic_encoding raw;'), qr/"basic_encoding".*private_key_jwt/ ],
+    [ 'key in the configuration', { secret => 'client_key hunter2hunter2;',
+        more => 'token_auth_method private_key_jwt;' },
+        qr/client_key.*file:PATH/ ],
+    [ 'no such key file', with_key('none.pem'), qr/none\.pem.*client_key/ ],
+    [ 'key others can read', with_key('open.pem'), qr/open\.pem.*0644.*chmod/ ],
+    [ 'key is no key', with_key('good'), qr/secrets\/good.*no private key/ ],
+    [ 'half a key', with_key('cut.pem'), qr/cut\.pem.*no private key/ ],
+    [ 'key too large', with_key('padded.pem'), qr/padded\.pem.*16384 bytes/ ],
+    [ 'public key', with_key('public.pem'), qr/public\.pem.*no private key/ ],
+    [ 'short RSA key', with_key('rsa1024.pem'), qr/rsa1024\.pem.*2048 bits/ ],
+    [ 'another curve', with_key('p384.pem'), qr/p384\.pem.*P-256/ ],
+    [ 'Edwards key', with_key('ed25519.pem'), qr/neither an RSA nor an EC/ ],
+    [ 'EC key for RS256', with_key('ec.pem', 'assertion_algorithm RS256;'),
+        qr/ec\.pem.*only ES256/ ],
+    [ 'RSA key for ES256', with_key('rsa.pem', 'assertion_algorithm ES256;'),
+        qr/rsa\.pem.*ES256 can't/ ],
+    [ 'unknown algorithm', with_key('rsa.pem', 'assertion_algorithm HS256;'),
+        qr/HS256/ ],
+    [ 'encrypted key', with_key('encrypted.pem'),
+        qr/encrypted\.pem.*is encrypted.*client_key_password/ ],
+    [ 'wrong password', with_key('encrypted.pem',
+        'client_key_password file:%%DIR%%/secrets/wrong;'),
+        qr/encrypted\.pem.*can't be decrypted/ ],
+    [ 'password in the configuration', with_key('encrypted.pem',
+        'client_key_password hunter2hunter2;'),
+        qr/client_key_password.*file:PATH/ ],
+    [ 'two passwords', with_key('encrypted.pem',
+        'client_key_password file:%%DIR%%/secrets/passwords;'),
+        qr/client_key_password.*second line/ ],
+    [ 'password of a key that is not encrypted', with_key('rsa.pem',
+        'client_key_password file:%%DIR%%/secrets/password;'),
+        qr/client_key_password.*not encrypted/ ],
+    [ 'lifetime of nothing', with_key('rsa.pem', 'assertion_lifetime 0;'),
+        qr/assertion_lifetime.*between 1s and 1h/ ],
+    [ 'lifetime of more than an hour', with_key('rsa.pem',
+        'assertion_lifetime 3601s;'), qr/assertion_lifetime.*1s and 1h/ ],
+    [ 'empty kid', with_key('rsa.pem', 'assertion_key_id "";'),
+        qr/assertion_key_id.*1 to 512/ ],
+    [ 'space in aud', with_key('rsa.pem', 'assertion_audience "a b";'),
+        qr/assertion_audience.*visible ASCII/ ],
+    [ 'duplicate key', with_key('rsa.pem',
+        'client_key file:%%DIR%%/secrets/rsa.pem;'), qr/client_key.*duplicate/ ],
+
     [ 'reserved parameter', { more => 'parameter client_secret x;' },
         qr/client_secret/ ],
     [ 'reserved parameter grant_type', { more => 'parameter grant_type x;' },
@@ -270,6 +375,16 @@ for my $row (@refused) {
 }
 
 my @accepted = (
+    [ 'RSA key', with_key('rsa.pem') ],
+    [ 'RSA key for PS256', with_key('rsa.pem', 'assertion_algorithm PS256;') ],
+    [ 'EC key', with_key('ec.pem', 'assertion_algorithm ES256;') ],
+    [ 'encrypted key and all the rest', with_key('encrypted.pem', <<'END') ],
+        client_key_password file:%%DIR%%/secrets/password;
+        assertion_algorithm RS256;
+        assertion_key_id k;
+        assertion_audience a;
+        assertion_lifetime 1h;
+END
     [ 'everything at its default', {} ],
     [ 'secret the group can read',
         { secret => 'client_secret file:%%DIR%%/secrets/group;' } ],

@@ -13,6 +13,14 @@ my $certs = $t->certs_dir;
 $t->secret('x', 'a-secret-for-every-file');
 $t->secret('key', 'k' x 64);
 $ENV{CREDENTIALS_DIRECTORY} = "$dir/secrets";
+for my $key ([ 'rsa', '' ], [ 'rsa-encrypted', '-aes256 -pass pass:of-a-key' ]) {
+    my ($name, $cipher) = @$key;
+    my ($code, $output) = $t->run(30, qw(openssl genpkey -algorithm RSA),
+        split(' ', $cipher), '-out', "$dir/secrets/$name");
+    die $output if $code;
+    $t->secret($name, $t->read_file("secrets/$name"));
+}
+$t->secret('password', "of-a-key\n");
 $t->write_file('conf/mime.types', 'types { text/html html; }');
 
 my @files = grep { -e } "$root/README.md", sort glob "$root/docs/*.md";
@@ -45,6 +53,10 @@ sub here {
         |trusted_certificate)\s+)[^;]+}{$1$certs/ca.pem}mgx;
     $conf =~ s{^(\s*client_secret(?:_next)?\s+)file:[^;\s]+}{$1file:$dir/secrets/x}mg;
     $conf =~ s{^(\s*client_secret\s+)credential:[^;\s]+}{$1credential:x}mg;
+    $conf =~ s{^(\s*client_key\s+)file:[^;\s]+;}
+        {"$1file:$dir/secrets/rsa" . ($& =~ /encrypted/ ? '-encrypted;' : ';')}mge;
+    $conf =~ s{^(\s*client_key_password\s+)file:[^;\s]+}
+        {$1file:$dir/secrets/password}mg;
     $conf =~ s{(client_secret\s+env:(\w+))}{ $ENV{$2} = 'an-env-secret'; $1 }ge;
     $conf =~ s{((?<![\$\w])key\s+env:(\w+))}{ $ENV{$2} = 'k' x 40; $1 }ge;
     $conf =~ s{((?:^|[\s\{;])key\s+)file:[^;\s]+}{$1file:$dir/secrets/key}mg;
@@ -107,7 +119,7 @@ sub whole {
         $conf = "region sbx;\n$conf" if $bare !~ /^\s*(?:region|endpoint)\b/m;
         $conf = "client_id x;\n$conf" if $bare !~ /^\s*client_id\b/m;
         $conf = "client_secret file:$dir/secrets/x;\n$conf"
-            if $bare !~ /^\s*client_secret\b/m;
+            if $bare !~ /^\s*(?:client_secret|client_key)\b/m;
         $conf = "tsface_credentials fragment {\n$conf\n}";
     } elsif ($in eq 'trail') {
         $conf = "file $dir/trail/f;\n$conf" if $bare !~ /^\s*file\b/m;

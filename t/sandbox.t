@@ -12,14 +12,14 @@ use lib "$FindBin::RealBin/lib";
 use Digest::SHA qw(sha256_hex);
 use IO::Socket::INET;
 use IO::Socket::SSL;
-use MIME::Base64 qw(decode_base64url encode_base64);
+use MIME::Base64 qw(decode_base64url encode_base64 encode_base64url);
 use Mojo::JSON   qw(decode_json encode_json);
 use Mojo::UserAgent;
 use POSIX       qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 use Test::More;
 
-for my $module (qw(Crypt::PK::RSA Mojo::Server::Daemon)) {
+for my $module (qw(Crypt::PK::ECC Crypt::PK::RSA Mojo::Server::Daemon)) {
     plan skip_all => "$module is not installed" unless eval "require $module";
 }
 
@@ -131,6 +131,102 @@ subtest 'two secrets, not three' => sub {
     $two->{secrets} = [];
     like control_error(POST => 'client', $two), qr/one or two/, 'nor none';
     is exchange(secret => 'new')->code, 200, 'a refusal changes nothing';
+};
+
+# Only what a client with the private key says here and now is accepted.
+subtest 'private_key_jwt' => sub {
+    fresh();
+    my ($key, $other) = map { Crypt::PK::RSA->new->generate_key(256) } 1, 2;
+    my $ec = Crypt::PK::ECC->new->generate_key('secp256r1');
+    my %client = (client_id => 'jwt', method => 'private_key_jwt');
+    my $register = sub ($key, %more) {
+        control(POST => 'client', {%client, %more,
+            public_key => $key->export_key_pem('public')});
+    };
+    like control_error(POST => 'client', {%client}), qr/public_key.*missing/,
+        'needs a key';
+    like control_error(POST => 'client', {%client,
+        public_key => $key->export_key_pem('private')}), qr/private/,
+        'and a public one';
+    $register->($key);
+
+    my $n = 0;
+    my $claims = sub (%new) {
+        my %all = (iss => 'jwt', sub => 'jwt', aud => "$url$TOKEN",
+            jti => sprintf('%022d', ++$n), iat => time, exp => time + 60,
+            %new);
+        $all{$_} = int $all{$_} for grep { defined $all{$_} } qw(iat exp);
+        return {%all};
+    };
+    my $sign = sub ($claims, %o) {
+        my $text = join '.', map { encode_base64url(encode_json($_)) }
+            {alg => 'RS256', typ => 'JWT', %{$o{header} // {}}}, $claims;
+        my $signature = $o{code} ? $o{code}->($text)
+            : ($o{key} // $key)->sign_message($text, 'SHA256', 'v1.5');
+        return "$text." . encode_base64url($signature);
+    };
+    my $ask = sub ($assertion, %form) {
+        my $code = $ua->post("$url$TOKEN", form => {
+            grant_type => 'client_credentials', client_id => 'jwt',
+            client_assertion => $assertion, client_assertion_type =>
+                'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+            %form})->res->code;
+        return "$code " . (logged('token')->{reason} // '');
+    };
+
+    my $good = $sign->($claims->());
+    is $ask->($good), '200 ', 'accepted';
+    is logged('token')->{auth_method}, 'private_key_jwt', 'is logged';
+    is $ask->($good), '401 assertion: jti was used before', 'once';
+
+    is $ask->($sign->($claims->(), code => sub ($text) {
+        $key->sign_message($text, 'SHA256', 'pss', 32) },
+        header => {alg => 'PS256'})), '200 ', 'PS256';
+    is $ask->($sign->($claims->(), code => sub ($text) {
+        $key->sign_message($text, 'SHA256', 'pss', 20) },
+        header => {alg => 'PS256'})), '401 assertion: signature',
+        'PS256 with other salt';
+    is $ask->($sign->($claims->(), key => $other)),
+        '401 assertion: signature', 'another key';
+    is $ask->($sign->($claims->(), header => {alg => 'none'})),
+        '401 assertion: algorithm', 'alg none';
+    is $ask->($sign->($claims->(), header => {kid => 'x'})),
+        '401 assertion: kid', 'a kid that was not registered';
+    is $ask->("$good="), '401 assertion: signature', 'padding';
+    is $ask->('a.b'), '401 assertion: not a JWT', 'no JWT';
+    is $ask->($sign->($claims->()), client_assertion_type => 'x'),
+        '401 assertion: assertion type', 'another type';
+    is $ask->($sign->($claims->()), client_secret => 'sandbox-secret'),
+        '400 two authentication methods', 'and a secret';
+
+    for my $case (['iss', 'x'], ['sub', 'x'], ['aud', "$tls_url$TOKEN"],
+        ['iat', undef], ['iat', time + 60], ['exp', time - 1],
+        ['exp', time + 4000], ['exp', undef], ['jti', ''])
+    {
+        my ($name, $value) = @$case;
+        is $ask->($sign->($claims->($name => $value))),
+            "401 assertion: $name", "$name " . ($value // 'missing');
+    }
+
+    $register->($ec, alg => 'ES256', key_id => 'k', audience => 'somebody');
+    my $es = sub ($text) { $ec->sign_message_rfc7518($text, 'SHA256') };
+    is $ask->($sign->($claims->(aud => 'somebody'), code => $es,
+        header => {alg => 'ES256', kid => 'k'})), '200 ', 'ES256';
+    is $ask->($sign->($claims->(aud => 'somebody'),
+        code => sub ($text) { $ec->sign_message($text, 'SHA256') },
+        header => {alg => 'ES256', kid => 'k'})), '401 assertion: signature',
+        'ES256 in DER';
+    is $ask->($sign->($claims->(aud => 'somebody'),
+        header => {kid => 'k'})), '401 assertion: algorithm', 'another alg';
+    is $ask->($sign->($claims->(), code => $es,
+        header => {alg => 'ES256', kid => 'k'})), '401 assertion: aud',
+        'not for the registered audience';
+
+    is exchange(id => 'jwt')->code, 401, 'a secret is not enough';
+    is logged('token')->{reason}, 'not the registered method', 'says the log';
+    is $ask->($sign->($claims->(iss => 'sandbox-client',
+        sub => 'sandbox-client')), client_id => 'sandbox-client'),
+        '401 not the registered method', 'nor an assertion where a secret is';
 };
 
 subtest 'revoke' => sub {
@@ -319,6 +415,19 @@ subtest 'switches' => sub {
             form => {grant_type => 'client_credentials'})->res->code, 400,
             'Basic is not';
     });
+    for my $case (['raw', 'raw%2Bid:+%2B'], ['form', 'raw%252Bid:%2B%252B']) {
+        my ($value, $pair) = @$case;
+        for my $encoding (qw(form raw)) {
+            $with->(basic_encoding => $encoding, sub {
+                control(POST => 'client',
+                    {client_id => 'raw%2Bid', secrets => ['+%2B']});
+                my $basic = encode_base64($pair, '');
+                is $ua->post("$url$TOKEN", {Authorization => "Basic $basic"},
+                    form => {grant_type => 'client_credentials'})->res->code,
+                    $value eq $encoding ? 200 : 401, "$value where $encoding";
+            });
+        }
+    }
     for my $value (qw(off on)) {
         $with->(resource_check => $value, sub {
             my $token = exchange(form => {resource => 'x'})

@@ -12,6 +12,7 @@ use MIME::Base64 qw(decode_base64);
 use Mojo::Util   qw(url_unescape);
 use Time::HiRes  ();
 
+use TSFace::Sandbox::Assertion;
 use TSFace::Sandbox::JSON qw(decode_json encode_json);
 use TSFace::Sandbox::Token;
 
@@ -21,6 +22,13 @@ use constant {
     MAX_SECRETS => 2,
     WINDOW      => 60,
 };
+
+# How a client proves who it is; what else is registered for it then.
+my %METHOD = (
+    secret          => [],
+    private_key_jwt => ['public_key'],
+);
+my @REGISTERED = qw(method public_key key_id alg audience);
 
 my @GENERIC_PERMISSIONS = qw(apps:delete authenticators:delete);
 
@@ -38,6 +46,7 @@ sub reset ($self) {
     $self->{clients} = {};
     $self->{users}   = {};
     $self->{reuse}   = {};
+    $self->{jti}     = {};
     $self->{window}  = {start => 0, count => {}};
     $self->{token}->forget_revocations;
     $self->set_client(%$_) for @{$self->{initial}{clients}};
@@ -77,7 +86,9 @@ sub set_client ($self, %new) {
         admin     => ($new{admin} // $old->{admin}) ? 1 : 0,
         secrets   => $new{secrets} // $old->{secrets} // ['sandbox-secret'],
         rights    => $old->{rights} // [],
+        map { $_ => $new{$_} // $old->{$_} } @REGISTERED,
     };
+    _check_method($client);
     for my $list (grep { defined } $client->{secrets},
         @new{qw(roles permissions)})
     {
@@ -104,6 +115,18 @@ sub set_client ($self, %new) {
         ];
     }
     return $self->{clients}{$id} = $client;
+}
+
+sub _check_method ($client) {
+    my $method = $client->{method} //= 'secret';
+    my $needs = $METHOD{$method}
+        or die "no method $method; there are: @{[sort keys %METHOD]}\n";
+    for my $name (@$needs) {
+        die qq{method $method: "$name" is missing\n}
+            unless defined $client->{$name};
+    }
+    TSFace::Sandbox::Assertion::check_key($client->{public_key})
+        if defined $client->{public_key};
 }
 
 sub client ($self, $id) {
@@ -163,25 +186,58 @@ sub token ($self, $req) {
     return $refuse->('repeated field') if grep { $count{$_}++ } @$names;
     return $refuse->('two authentication methods') if ($method // '') eq 'two';
     return $refuse->('no client authentication')
-        unless defined $id && defined $secret;
+        unless defined $id && defined $method;
     return $refuse->('authentication method')
-        if $switch->{auth_methods} ne 'both'
+        if defined $secret && $switch->{auth_methods} ne 'both'
         && $method ne "client_secret_$switch->{auth_methods}";
     return $refuse->('grant_type')
         unless ($form->{grant_type} // '') eq 'client_credentials';
 
     my $client = $self->{clients}{$id};
-    my ($which) = $client
-        ? grep { $client->{secrets}[$_] eq $secret } 0 .. $#{$client->{secrets}}
-        : ();
-    if (!defined $which) {
-        $log{reason} = $client ? 'wrong secret' : 'unknown client';
+    my $wrong = $client
+        ? $self->_wrong_proof($req, $form, $client, $secret, $method, \%log)
+        : 'unknown client';
+    if (defined $wrong) {
+        $log{reason} = $wrong;
         return {%{$self->_wrong_secret}, log => \%log};
     }
-    $log{secret} = $which + 1;
 
-    return {%{$self->_token_answer($client, $form->{resource}, \%log)},
-        log => \%log};
+    my $answer = $self->_token_answer($client, $form->{resource}, \%log);
+    if (my $claims = $log{assertion} && $log{assertion}{claims}) {
+        my $effect = $answer->{effect};
+        $answer->{effect} = sub {
+            $self->{jti}{$id}{$claims->{jti}} = $claims->{exp};
+            $effect->();
+        };
+    }
+    return {%$answer, log => \%log};
+}
+
+# Why the client did not prove who it is, or nothing.
+sub _wrong_proof ($self, $req, $form, $client, $secret, $method, $log) {
+    my $registered = $client->{method};
+    $method = 'secret' if defined $secret;
+    return 'not the registered method' if $method ne $registered;
+    return $self->_wrong_assertion($req, $form, $client, $log)
+        if $method eq 'private_key_jwt';
+
+    my ($which) = grep { $client->{secrets}[$_] eq $secret }
+        0 .. $#{$client->{secrets}};
+    return 'wrong secret' unless defined $which;
+    $log->{secret} = $which + 1;
+    return;
+}
+
+# Without its signature an assertion is no secret.
+sub _wrong_assertion ($self, $req, $form, $client, $log) {
+    my $jwt = TSFace::Sandbox::Assertion::look($form->{client_assertion});
+    $log->{assertion} = {map { $_ => $jwt->{$_} } qw(header claims)}
+        if $jwt->{claims};
+    my $here = $req->url->to_abs->query('')->to_string =~ s/\?$//r;
+    my @audiences = $client->{audience} // $here;
+    my $fault = TSFace::Sandbox::Assertion::fault($client, $form, \@audiences,
+        $self->{jti}{$client->{client_id}} // {});
+    return defined $fault ? "assertion: $fault" : undef;
 }
 
 sub _token_answer ($self, $client, $resource, $log) {
@@ -273,6 +329,12 @@ sub _mint ($self, $claims, $ttl = undef, $resource = undef) {
 sub _client_authentication ($req, $form, $encoding = 'form') {
     my $basic = $req->headers->authorization // '';
     my ($id, $secret) = @$form{qw(client_id client_secret)};
+    if (defined(my $assertion = $form->{client_assertion})) {
+        my $claims = TSFace::Sandbox::Assertion::look($assertion)->{claims};
+        $id //= $claims->{sub} if $claims;
+        return ($id, undef, 'two') if defined $secret || length $basic;
+        return ($id, undef, 'private_key_jwt');
+    }
     return ($id, $secret, defined $secret ? 'client_secret_post' : undef)
         unless $basic =~ /^Basic +([A-Za-z0-9+\/]+=*) *$/i;
 
