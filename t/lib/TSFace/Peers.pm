@@ -125,7 +125,7 @@ sub new {
     my $certs = $t->certs_dir;
     my $log = "$dir/logs/sandbox.output";
 
-    $t->spawn($log, $^X, "$TSFace::Test::ROOT/t/sandbox",
+    $self->{pid} = $t->spawn($log, $^X, "$TSFace::Test::ROOT/t/sandbox",
         '--listen', "https://127.0.0.1:$self->{https}"
             . "?cert=$certs/localhost.pem&key=$certs/localhost.key",
         '--listen', "http://127.0.0.1:$self->{http}",
@@ -201,6 +201,11 @@ sub user_token {
 
     return $token;
 }
+
+# The whole process: the system goes on taking connections for it, and what
+# comes on them waits.  Nothing else may be asked of it until thaw().
+sub freeze { my ($self) = @_; return kill 'STOP', $self->{pid} }
+sub thaw { my ($self) = @_; return kill 'CONT', $self->{pid} }
 
 # The request log from its file, which is never cut.  Each entry is written
 # before the request is acted on, so none is missing after an answer.

@@ -71,7 +71,8 @@ sub import {
 }
 
 
-# workers => N, log_level => 'debug', timeout => seconds for the whole file,
+# workers => N, connections => N of each (1024), log_level => 'debug',
+# timeout => seconds for the whole file, globals => lines for its top,
 # daemon => 1 (only a daemon can be upgraded with USR2), blocks => { NAME =>
 # sub { what %%NAME%% stands for } }.
 
@@ -84,6 +85,7 @@ sub new {
     my $self = bless {
         dir => $dir, allowed => [], secrets => {}, ports => [], slow => $slow,
         workers => $ENV{TSFACE_TEST_WORKERS} || 2, log_level => 'info',
+        connections => 1024, globals => '',
         nginx => nginx_binary(), seen => 0, n => 0,
         module => $ENV{TSFACE_MODULE}
             || "$ROOT/build-out/ngx_http_tsface_module.so",
@@ -287,7 +289,8 @@ sub globals {
         "worker_processes $self->{workers};",
         "pid $self->{dir}/nginx.pid;",
         "error_log $self->{dir}/logs/error.log $self->{log_level};",
-        "events { worker_connections 1024; $use }";
+        $self->{globals},
+        "events { worker_connections $self->{connections}; $use }";
 }
 
 
