@@ -78,7 +78,7 @@ run:		## the demo's gateway, until Ctrl-C, to try things on
 	@bash build/build.sh
 	@sh build/run.sh
 
-bench:		## cost of the gateway beside proxy_pass and lua-nginx-module
+bench:		## cost beside proxy_pass and lua-nginx-module; herds (PARTS=)
 	@$(DEPS) build test bench
 	@bash build/build.sh
 	@sh bench/run.sh

@@ -1,9 +1,20 @@
 #!/bin/sh
-# make bench: what the gateway costs beside plain proxy_pass (a) and Lua (d).
+# make bench: what the gateway costs beside plain proxy_pass (a) and Lua (d),
+# and what herds of requests without a token cost in exchanges and failures.
 #
-# ROUNDS (3), DURATION seconds (3), CONNECTIONS (32), VARIANTS ("a b c cw d"),
-# TRANSPORTS ("plain tls"), CALLGRIND (1), TSFACE_NGINX, TSFACE_MODULE
+# PARTS ("gateway herd")
+# gateway: ROUNDS (3), DURATION seconds (3), CONNECTIONS (32),
+#     VARIANTS ("a b c cw d"), TRANSPORTS ("plain tls"), CALLGRIND (1)
+# herd: SIZES ("1 10 100 1000 10000"), WORKERS (4)
+# TSFACE_NGINX, TSFACE_MODULE
 
 set -eu
 cd "$(dirname "$0")/.."
-exec perl -It/lib bench/run.pl "$@"
+
+for part in ${PARTS:-gateway herd}; do
+    case $part in
+    gateway) perl -It/lib bench/run.pl ;;
+    herd) perl -It/lib bench/herd.pl ;;
+    *) echo "$0: no such part: $part" >&2; exit 2 ;;
+    esac
+done
