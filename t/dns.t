@@ -7,8 +7,9 @@ use TSFace::Test;
 
 plan(skip_all => 'Net::DNS is not installed') if !eval { require Net::DNS; 1 };
 
-my $t = TSFace::Test->new(workers => 1);
+my $t = TSFace::Test->new(workers => 1, timeout => 150);
 $t->secret('client.secret', 'the-secret-of-dns.t');
+$t->hide('token-by-name');
 $t->allow(qr/unexpected.*response|unknown.*response/);
 
 # --- a name server that answers what a file says: NAME => [ttl, address...]
@@ -48,14 +49,14 @@ sub answer_query {
 }
 
 my $dns_port = TSFace::Test::free_port();
-zone('move.test' => '1 127.0.0.1');
+zone('move.test' => '1 127.0.0.1', 'token.test' => '1 127.0.0.1');
 my $dns = fork;
 if (!$dns) {
     require IO::Socket::INET;
     my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
         LocalPort => $dns_port, Proto => 'udp') or die "DNS: $!\n";
     $SIG{ALRM} = 'DEFAULT';
-    alarm 120;
+    alarm 300;
     while (defined(my $peer = $socket->recv(my $bytes, 4096))) {
         my $query = Net::DNS::Packet->new(\$bytes) or next;
         my $reply = answer_query($query);
@@ -79,6 +80,24 @@ for my $address ('127.0.0.1', '127.0.0.9') {
 }
 my $token_port = $t->fake_token_server;
 
+# --- a token endpoint at the same two: tokens of two seconds, so that there is
+# an exchange each second
+
+my $asked = $t->dir . '/tmp/asked';
+my $named_port = TSFace::Test::free_port();
+for my $address ('127.0.0.1', '127.0.0.9') {
+    $t->fake_server(sub {
+        my ($socket) = @_;
+        read_request($socket, 10) or return;
+        open my $fh, '>>', $asked or die "$asked: $!\n";
+        syswrite $fh, "$address\n";
+        my $body = '{"access_token":"token-by-name","expires_in":2}';
+        print $socket "HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
+            . "\r\n\r\n$body";
+    }, tls => 'localhost', port => $named_port, address => $address);
+}
+sub asked { my @all = split /\n/, $t->read_file('tmp/asked'); return @all }
+
 my @names = qw(move dead six silent fail twin garbage);
 zone(
     'dead.test' => '1 ' . join(' ', map { "127.0.0.$_" } 1, 31 .. 36),
@@ -99,7 +118,8 @@ my $v6 = eval {
 my $blocks = join "\n", map { <<"END" }
     tsface_credentials $_->[0] {
         endpoint        https://$_->[1]/cis;
-        token_endpoint  http://127.0.0.1:$token_port/oidc/token;
+        token_endpoint  @{[ $_->[2] || "http://127.0.0.1:$token_port" ]}/oidc/token;
+        min_interval    100ms;
         client_id       x;
         client_secret   file:%%DIR%%/secrets/client.secret;
         trusted_certificate %%CERTS%%/ca.pem;
@@ -109,6 +129,7 @@ my $blocks = join "\n", map { <<"END" }
     }
 END
     (map { [ $_, "$_.test:$port" ] } @names), [ twin2 => "twin.test:$port" ],
+    [ named => "127.0.0.1:$port", "https://token.test:$named_port" ],
     ($v6 ? [ v6 => "[::1]:$v6" ] : ());
 
 $t->start(my $conf = <<"END");
@@ -158,19 +179,45 @@ SKIP: {
     is ask('v6')->body, 'v6', 'IPv6 literal' for 1 .. 2;
 }
 
-# --- changes
+# --- changes: requests and exchanges go to the new address when there is one,
+# and on to the old one as long as nobody knows another
+
+# The addresses of the next exchanges.
+sub next_asked {
+    my ($n) = @_;
+    my $before = () = asked();
+    $t->wait_for(sub { asked() >= $before + $n }, 12);
+    my @all = asked();
+    return @all[$before .. $#all];
+}
 
 is ask('move')->body, '127.0.0.1', 'resolved';
-zone('move.test' => '1 127.0.0.9');
+is ask('named')->status, 200, 'and the token endpoint';
+is_deeply [ grep { $_ ne '127.0.0.1' } next_asked(2) ], [],
+    'which is at its address';
+
+zone('move.test' => '1 127.0.0.9', 'token.test' => '1 127.0.0.9');
 ok $t->wait_for(sub { ask('move')->body eq '127.0.0.9' }, 6),
     'a change is followed, idle connections or not';
-zone('move.test' => 'SERVFAIL');
-sleep 2.2;
-is ask('move')->body, '127.0.0.9', 'a failing name server takes nothing away';
-zone('move.test' => 'NXDOMAIN');
+sleep 1.2;
+is_deeply [ grep { $_ ne '127.0.0.9' } next_asked(3) ], [], 'by exchanges too';
+
+for my $how ('SERVFAIL', 'silent', 'garbage', 'REFUSED') {
+    my $n = asked();
+    zone('move.test' => $how, 'token.test' => $how);
+    sleep 2.6;
+    is ask('move')->body, '127.0.0.9', "$how: nothing is taken away";
+    my @since = (asked())[$n .. asked() - 1];
+    ok @since && !grep({ $_ ne '127.0.0.9' } @since), 'exchanges go on there'
+        or diag "@since";
+    is ask('named')->status, 200, 'there is a token all the time';
+}
+
+zone('move.test' => 'NXDOMAIN', 'token.test' => '1 127.0.0.1');
 ok $t->wait_for(sub { ask('move')->status == 502 }, 6), 'NXDOMAIN does';
 zone('move.test' => '1 127.0.0.1');
 ok $t->wait_for(sub { ask('move')->body eq '127.0.0.1' }, 6), 'and it comes back';
+ok $t->wait_for(sub { (asked())[-1] eq '127.0.0.1' }, 6), 'and so do exchanges';
 
 # --- name servers that fail
 
