@@ -13,8 +13,8 @@ TESTS ?= t
 DEPS = sh build/deps.sh
 
 .DEFAULT_GOAL := all
-.PHONY: all install clean distclean deps test prove test-unit test-asan \
-	test-valgrind coverage matrix lint demo run bench help
+.PHONY: all install clean distclean deps test prove test-unit test-long \
+	test-asan test-valgrind coverage matrix lint demo run bench help
 .NOTPARALLEL:
 
 all:		## build the module for the installed nginx (default)
@@ -42,6 +42,14 @@ prove:		## run the tests (TESTS=, JOBS=) on what is built already
 
 test-unit: all	## run the unit tests in C only
 	@bash build/test.sh plain t/unit.t
+
+# One at a time: they measure what happens under their own load.
+
+test-long:	## 1,000 reloads under load, 240 kills: the tests that can last
+	@$(DEPS) build test
+	@bash build/build.sh
+	@TSFACE_TEST_LONG=1 JOBS=$${JOBS:-1} bash build/test.sh plain \
+		$$(grep -l TSFACE_TEST_LONG t/*.t)
 
 test-asan:	## the same tests, with AddressSanitizer and UBSan all over nginx
 	@$(DEPS) asan test
