@@ -4,8 +4,9 @@
 #     build/deps.sh GROUP...
 #
 # As root it installs what is missing; as anyone else it says what is missing
-# and fails.  nginx is never started by it: while packages are installed a
-# policy-rc.d refuses, and what was there before is put back.
+# and fails.  No service (nginx, prometheus) is ever started by it: while
+# packages are installed a policy-rc.d refuses, and what was there before is
+# put back.
 
 set -eu
 
@@ -35,7 +36,7 @@ for group in "$@"; do
         want="$want perl ca-certificates openssl procps curl nghttp2-client
             libmojolicious-perl libio-socket-ssl-perl libev-perl
             libcryptx-perl libcpanel-json-xs-perl libnet-dns-perl
-            libprotocol-http2-perl"
+            libprotocol-http2-perl prometheus"
         ;;
 
     asan | source)

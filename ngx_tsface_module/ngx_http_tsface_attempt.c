@@ -18,7 +18,8 @@ static void ngx_http_tsface_token_waited(void *data);
 static void ngx_http_tsface_address_waited(void *data);
 static void ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
     ngx_http_tsface_attempt_t *attempt);
-static void ngx_http_tsface_classify(ngx_http_tsface_ctx_t *ctx);
+static ngx_http_tsface_counter_e ngx_http_tsface_classify(
+    ngx_http_tsface_ctx_t *ctx);
 
 
 ngx_int_t
@@ -233,8 +234,9 @@ static void
 ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
     ngx_http_tsface_attempt_t *attempt)
 {
-    ngx_uint_t              replay;
-    ngx_http_tsface_ctx_t  *ctx;
+    ngx_uint_t                  replay;
+    ngx_http_tsface_ctx_t      *ctx;
+    ngx_http_tsface_counter_e   counter;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_tsface_module);
 
@@ -242,7 +244,10 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
 
     ctx->wait = NGX_HTTP_TSFACE_WAIT_NONE;
 
-    ngx_http_tsface_classify(ctx);
+    counter = ngx_http_tsface_classify(ctx);
+
+    ngx_http_tsface_zone_count(ctx->zone, counter);
+    ngx_http_tsface_zone_upstream(ctx->zone, ctx->operation, attempt->took);
 
     if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CREDENTIALS
         && ngx_http_tsface_rejected(ctx->conf->rejected, ctx->attempt))
@@ -274,6 +279,8 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
         return;
     }
 
+    ngx_http_tsface_zone_request(ctx->zone, ctx->operation, counter);
+
     ctx->step = NGX_HTTP_TSFACE_STEP_OUTCOME;
     ctx->resumed = NGX_OK;
     ctx->recorded = 1;
@@ -292,7 +299,7 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
 
 
 /* Every 2xx is success; what is not an answer to trust is unknown. */
-static void
+static ngx_http_tsface_counter_e
 ngx_http_tsface_classify(ngx_http_tsface_ctx_t *ctx)
 {
     ngx_http_tsface_attempt_t  *attempt;
@@ -327,7 +334,7 @@ ngx_http_tsface_classify(ngx_http_tsface_ctx_t *ctx)
         counter = NGX_HTTP_TSFACE_COUNT_ERROR;
     }
 
-    ngx_http_tsface_zone_count(ctx->zone, counter);
+    return counter;
 }
 
 
@@ -346,6 +353,8 @@ ngx_http_tsface_attempt_outcome(ngx_http_request_t *r,
     ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
                   "tsface could not record the outcome \"%s\" of a revoke",
                   ctx->result);
+
+    ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_UNRECORDED);
 
     if (ctx->conf->trail->on_failure == NGX_HTTP_TSFACE_ON_FAILURE_FORWARD) {
         return NGX_OK;

@@ -307,6 +307,13 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       offsetof(ngx_http_tsface_credentials_t, min_interval),
       &ngx_http_tsface_timeout_post },
 
+    { ngx_string("required"),
+      NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, required),
+      NULL },
+
     { ngx_string("keepalive"),
       NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -372,6 +379,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     credentials->exchange_timeout = NGX_CONF_UNSET_MSEC;
     credentials->token_wait = NGX_CONF_UNSET_MSEC;
     credentials->min_interval = NGX_CONF_UNSET_MSEC;
+    credentials->required = NGX_CONF_UNSET;
 
     ecf = &credentials->endpoint_conf;
 
@@ -608,6 +616,7 @@ ngx_http_tsface_credentials_defaults(
     ngx_conf_init_msec_value(credentials->exchange_timeout, 5000);
     ngx_conf_init_msec_value(credentials->token_wait, 6000);
     ngx_conf_init_msec_value(credentials->min_interval, 5000);
+    ngx_conf_init_value(credentials->required, 1);
 
     ecf = &credentials->endpoint_conf;
 

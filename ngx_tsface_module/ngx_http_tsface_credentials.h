@@ -68,6 +68,7 @@ struct ngx_http_tsface_credentials_s {
     ngx_msec_t                       exchange_timeout;
     ngx_msec_t                       token_wait;
     ngx_msec_t                       min_interval;
+    ngx_flag_t                       required;       /* for tsface_ready */
 
     /*
      * SHA-256 over everything that decides which token comes back: a token in
@@ -93,7 +94,7 @@ char *ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_find(
     const ngx_array_t *credentials, const ngx_str_t *name);
 
-/* Sets fingerprint, from all the other members that a block sets. */
+/* Sets fingerprint, from the other members that decide about the token. */
 ngx_int_t ngx_http_tsface_credentials_fingerprint(
     ngx_http_tsface_credentials_t *credentials);
 

@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_ready.h"
 #include "ngx_http_tsface_rejected.h"
 #include "ngx_http_tsface_status.h"
 #include "ngx_http_tsface_token.h"
@@ -28,6 +29,8 @@ static char *ngx_http_tsface_pass(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_tsface_caller(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_tsface_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_tsface_ready(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_tsface_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_tsface_postconfiguration(ngx_conf_t *cf);
@@ -118,8 +121,15 @@ static ngx_command_t  ngx_http_tsface_commands[] = {
       NULL },
 
     { ngx_string("tsface_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_tsface_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("tsface_ready"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_tsface_ready,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -223,6 +233,7 @@ ngx_http_tsface_create_loc_conf(ngx_conf_t *cf)
     tlcf->limits = NGX_CONF_UNSET_PTR;
     tlcf->rejected = NGX_CONF_UNSET_PTR;
     tlcf->replay = NGX_CONF_UNSET;
+    tlcf->status = NGX_CONF_UNSET_UINT;
 
     return tlcf;
 }
@@ -247,6 +258,11 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
     ngx_conf_merge_ptr_value(conf->rejected, prev->rejected, NULL);
     ngx_conf_merge_value(conf->replay, prev->replay, 1);
+
+    /* in "if" the handler of the location around it runs */
+
+    ngx_conf_merge_uint_value(conf->status, prev->status,
+                              NGX_HTTP_TSFACE_STATUS_ACCEPT);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -346,10 +362,48 @@ ngx_http_tsface_caller(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_http_tsface_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_http_tsface_loc_conf_t *tlcf = conf;
+
+    ngx_str_t                 *value;
     ngx_http_core_loc_conf_t  *clcf;
+
+    if (tlcf->status != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 1) {
+        tlcf->status = NGX_HTTP_TSFACE_STATUS_ACCEPT;
+
+    } else if (ngx_strcmp(value[1].data, "json") == 0) {
+        tlcf->status = NGX_HTTP_TSFACE_STATUS_JSON;
+
+    } else if (ngx_strcmp(value[1].data, "prometheus") == 0) {
+        tlcf->status = NGX_HTTP_TSFACE_STATUS_PROMETHEUS;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid format \"%V\" in \"tsface_status\": it "
+                           "must be json or prometheus, or be left out to "
+                           "answer by the Accept header", &value[1]);
+        return NGX_CONF_ERROR;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_tsface_status_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tsface_ready(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_tsface_ready_handler;
 
     return NGX_CONF_OK;
 }

@@ -53,6 +53,8 @@ typedef struct {
     ngx_array_t                     *rejected;     /* statuses; NULL: 401 */
     ngx_flag_t                       replay;
 
+    ngx_uint_t                       status;       /* tsface_status: format */
+
     u_char                          *file;         /* of tsface_pass */
     ngx_uint_t                       line;
 } ngx_http_tsface_loc_conf_t;

@@ -24,8 +24,9 @@ static u_char *ngx_http_tsface_operation_token(u_char *p, u_char *last);
  * behind those with "me": "me" must never be taken for a user's id, or our
  * token would be sent where the caller's belongs.
  */
-static const ngx_http_tsface_operation_t  ngx_http_tsface_operations[] = {
-
+const ngx_http_tsface_operation_t
+    ngx_http_tsface_operations[NGX_HTTP_TSFACE_NOPERATIONS] =
+{
     { ngx_string("face.revoke"),
       ngx_string("/v1/users/face/revoke"),
       ngx_string("POST"),

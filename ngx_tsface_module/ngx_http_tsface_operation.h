@@ -20,6 +20,7 @@
 
 #define NGX_HTTP_TSFACE_MAX_BODY      65536
 #define NGX_HTTP_TSFACE_MAX_USER_ID   512
+#define NGX_HTTP_TSFACE_NOPERATIONS   2
 
 
 typedef enum {
@@ -37,6 +38,10 @@ typedef struct {
     ngx_uint_t                      body;    /* 1: JSON with user_id */
 } ngx_http_tsface_operation_t;
 
+
+/* The table, in the order that counters are kept in. */
+extern const ngx_http_tsface_operation_t
+    ngx_http_tsface_operations[NGX_HTTP_TSFACE_NOPERATIONS];
 
 /*
  * Matches the request target exactly as it arrived (r->unparsed_uri).

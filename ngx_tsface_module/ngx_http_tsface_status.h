@@ -2,7 +2,8 @@
 /*
  * Copyright (C) The ngx_tsface_module authors
  *
- * tsface_status: the state of tokens, trails and counters as JSON.
+ * tsface_status: what the module is doing, for people and for monitoring.
+ * Nothing in it is secret.
  */
 
 
@@ -14,9 +15,41 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_page.h"
+#include "ngx_http_tsface_token.h"
 
-/* The content handler that tsface_status sets. */
+
+/* loc conf's status. */
+#define NGX_HTTP_TSFACE_STATUS_ACCEPT       0
+#define NGX_HTTP_TSFACE_STATUS_JSON         1
+#define NGX_HTTP_TSFACE_STATUS_PROMETHEUS   2
+
+
+/* The content handler of tsface_status. */
 ngx_int_t ngx_http_tsface_status_handler(ngx_http_request_t *r);
+
+/* The formats.  tmcf->zone may be NULL. */
+void ngx_http_tsface_status_json(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+void ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+
+
+/* Words that they have in common, NULL at the end. */
+extern const char *const  ngx_http_tsface_status_classes[];
+extern const char *const  ngx_http_tsface_status_states[];
+extern const char *const  ngx_http_tsface_status_counters[];
+
+/* The state of credentials in one word, one of status_states. */
+const char *ngx_http_tsface_status_state(
+    const ngx_http_tsface_token_stat_t *stat);
+
+/* The name of an operation, or of NO_OPERATION. */
+const ngx_str_t *ngx_http_tsface_status_operation(ngx_uint_t operation);
+
+/* How long until a time of the slot; 0: it is over. */
+ngx_msec_t ngx_http_tsface_status_left(ngx_msec_t time);
 
 
 #endif /* _NGX_HTTP_TSFACE_STATUS_H_INCLUDED_ */

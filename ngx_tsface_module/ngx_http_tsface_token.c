@@ -51,6 +51,7 @@ struct ngx_http_tsface_token_s {
     ngx_event_t                     resume;     /* posted */
     ngx_queue_t                     waiters;
     ngx_queue_t                     ready;
+    ngx_uint_t                      waiting;    /* in both */
 
     /* the exchange that this worker makes */
     ngx_http_tsface_rotation_t      rotation;
@@ -118,6 +119,8 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
     if (token == NULL) {
         return NGX_ERROR;
     }
+
+    ngx_http_tsface_zone_worker_start(zone);
 
     cp = credentials->elts;
 
@@ -243,11 +246,27 @@ ngx_http_tsface_token_wait(ngx_http_tsface_token_t *token,
 {
     ngx_queue_insert_tail(&token->waiters, &waiter->queue);
 
+    token->waiting++;
+    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
+
     /* the first of them sees to it that somebody fetches a token */
 
     if (ngx_queue_head(&token->waiters) == &waiter->queue) {
         ngx_http_tsface_token_poke(token);
     }
+}
+
+
+void
+ngx_http_tsface_token_unwait(ngx_http_tsface_token_t *token,
+    ngx_http_tsface_token_waiter_t *waiter)
+{
+    /* out of either queue */
+
+    ngx_queue_remove(&waiter->queue);
+
+    token->waiting--;
+    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
 }
 
 
@@ -272,7 +291,7 @@ void
 ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
     ngx_http_tsface_token_stat_t *stat)
 {
-    ngx_queue_t  *q;
+    ngx_msec_int_t  left;
 
     ngx_memzero(stat, sizeof(ngx_http_tsface_token_stat_t));
 
@@ -283,11 +302,15 @@ ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
     (void) ngx_http_tsface_slot_read(token->zone, token->slot, &stat->slot,
                                      NULL, 0);
 
-    for (q = ngx_queue_head(&token->waiters);
-         q != ngx_queue_sentinel(&token->waiters);
-         q = ngx_queue_next(q))
-    {
-        stat->waiting++;
+    ngx_http_tsface_slot_exchange_stat(token->slot, &stat->exchange);
+
+    stat->waiting = ngx_http_tsface_slot_waiting(token->zone, token->slot);
+
+    left = (ngx_msec_int_t) (stat->slot.expires - ngx_current_msec);
+
+    if (stat->slot.valid && left > 0) {
+        stat->usable = 1;
+        stat->serves = (ngx_msec_t) left;
     }
 }
 
@@ -490,6 +513,10 @@ ngx_http_tsface_token_timer(ngx_event_t *ev)
 {
     ngx_http_tsface_token_t *token = ev->data;
 
+    /* mends what a predecessor may have written while it was replaced */
+
+    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
+
     if (token->info.version != ngx_http_tsface_slot_version(token->slot)) {
         ngx_http_tsface_token_sync(token);
         ngx_http_tsface_token_release(token);
@@ -591,6 +618,8 @@ ngx_http_tsface_token_exchanged(void *data,
     ngx_http_tsface_token_t *token = data;
 
     token->exchange = NULL;
+
+    ngx_http_tsface_slot_exchanged(token->slot, result->took);
 
     if (result->result == NGX_HTTP_TSFACE_EXCHANGE_OK) {
         ngx_http_tsface_token_store(token, result);
@@ -831,9 +860,10 @@ ngx_http_tsface_token_resume(ngx_event_t *ev)
         }
 
         q = ngx_queue_head(&token->ready);
-        ngx_queue_remove(q);
-
         waiter = ngx_queue_data(q, ngx_http_tsface_token_waiter_t, queue);
+
+        ngx_http_tsface_token_unwait(token, waiter);
+
         waiter->handler(waiter->data);
     }
 

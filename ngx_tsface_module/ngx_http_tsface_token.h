@@ -28,7 +28,7 @@ typedef struct {
 
 /*
  * A request that waits for a token.  Its owner bounds the wait with a timer
- * of its own and unlinks it when it gives up.  handler is called at most
+ * of its own and takes it back when it gives up.  handler is called at most
  * once, out of the queue, when looking again is worth it.
  */
 typedef struct {
@@ -53,17 +53,23 @@ void ngx_http_tsface_token_stop(void);
 ngx_int_t ngx_http_tsface_token_get(ngx_http_tsface_token_t *token,
     ngx_http_tsface_token_value_t *value, ngx_msec_t *retry);
 
+/* Waits, until handler is called; or no longer, before it is. */
 void ngx_http_tsface_token_wait(ngx_http_tsface_token_t *token,
+    ngx_http_tsface_token_waiter_t *waiter);
+void ngx_http_tsface_token_unwait(ngx_http_tsface_token_t *token,
     ngx_http_tsface_token_waiter_t *waiter);
 
 /* The endpoint answered 401 to the token of that generation. */
 void ngx_http_tsface_token_reject(ngx_http_tsface_token_t *token,
     ngx_uint_t generation);
 
-/* For the status page. */
+/* For the status page, all of it of the whole host. */
 typedef struct {
     ngx_http_tsface_slot_info_t     slot;
-    ngx_uint_t                      waiting;     /* in this worker */
+    ngx_http_tsface_meter_stat_t    exchange;
+    ngx_uint_t                      waiting;
+    ngx_uint_t                      usable;      /* there is a token */
+    ngx_msec_t                      serves;      /* how long it can be used */
 } ngx_http_tsface_token_stat_t;
 
 void ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,

@@ -256,7 +256,8 @@ ngx_http_tsface_wait_end(ngx_http_tsface_ctx_t *ctx)
 
     case NGX_HTTP_TSFACE_WAIT_TOKEN:
         if (ctx->token_waiter.data) {
-            ngx_queue_remove(&ctx->token_waiter.queue);
+            ngx_http_tsface_token_unwait(ctx->credentials->token,
+                                         &ctx->token_waiter);
             ctx->token_waiter.data = NULL;
         }
         break;
@@ -346,6 +347,8 @@ ngx_http_tsface_cleanup(void *data)
                               && ctx->attempt->request->upstream->request_sent);
 
         ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_UNKNOWN);
+        ngx_http_tsface_zone_request(ctx->zone, ctx->operation,
+                                     NGX_HTTP_TSFACE_COUNT_UNKNOWN);
 
         if (ctx->conf->trail) {
             (void) ngx_http_tsface_journal_outcome(ctx, NULL);
@@ -356,7 +359,7 @@ ngx_http_tsface_cleanup(void *data)
 
     ctx->result = "refused";
 
-    ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_REFUSED);
+    ngx_http_tsface_zone_refuse(ctx->zone, ctx->operation, ctx->problem);
 
     if (ctx->conf->trail) {
         (void) ngx_http_tsface_journal_refusal(ctx, NULL);
@@ -513,7 +516,7 @@ ngx_http_tsface_step_refusal(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         ctx->result = "refused";
         ctx->recorded = 1;
 
-        ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_REFUSED);
+        ngx_http_tsface_zone_refuse(ctx->zone, ctx->operation, ctx->problem);
 
         if (ctx->conf->trail == NULL) {
             return NGX_OK;

@@ -19,7 +19,10 @@ typedef enum {
     NGX_HTTP_TSFACE_VAR_REQUEST_ID,
     NGX_HTTP_TSFACE_VAR_RESULT,
     NGX_HTTP_TSFACE_VAR_ATTEMPTS,
-    NGX_HTTP_TSFACE_VAR_TOKEN_AGE
+    NGX_HTTP_TSFACE_VAR_TOKEN_AGE,
+    NGX_HTTP_TSFACE_VAR_TOKEN_GENERATION,
+    NGX_HTTP_TSFACE_VAR_REASON,
+    NGX_HTTP_TSFACE_VAR_REGION
 } ngx_http_tsface_variable_e;
 
 
@@ -51,6 +54,15 @@ static ngx_http_variable_t  ngx_http_tsface_vars[] = {
 
     { ngx_string("tsface_token_age"), NULL, ngx_http_tsface_variable,
       NGX_HTTP_TSFACE_VAR_TOKEN_AGE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_token_generation"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_TOKEN_GENERATION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_reason"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_REASON, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_region"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_REGION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -127,6 +139,27 @@ ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
             != NGX_OK)
         {
             return NGX_ERROR;
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_TOKEN_GENERATION:
+        if (ctx->generation
+            && ngx_http_tsface_variable_number(r, &value, ctx->generation)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_REASON:
+        if (ctx->problem != NGX_HTTP_TSFACE_PROBLEM_NONE) {
+            value = ngx_http_tsface_problems[ctx->problem].reason;
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_REGION:
+        if (ctx->credentials) {
+            value = ctx->credentials->region;
         }
         break;
 

@@ -16,7 +16,7 @@
 
 
 #define NGX_HTTP_TSFACE_ZONE_MAGIC     0x74736661
-#define NGX_HTTP_TSFACE_ZONE_VERSION   2
+#define NGX_HTTP_TSFACE_ZONE_VERSION   3
 
 /* A slot that no worker has touched for this long belongs to nobody. */
 #define NGX_HTTP_TSFACE_SLOT_IDLE      600000
@@ -29,6 +29,12 @@
 
 /* Exchanges a second, when the configuration does not say. */
 #define NGX_HTTP_TSFACE_EXCHANGE_RATE  100
+/* Workers whose waiting requests are counted. */
+#define NGX_HTTP_TSFACE_ZONE_WORKERS   64
+
+/* COUNT_SUCCESS to COUNT_REFUSED. */
+#define NGX_HTTP_TSFACE_NRESULTS       (NGX_HTTP_TSFACE_COUNT_REFUSED         \
+                                        - NGX_HTTP_TSFACE_COUNT_SUCCESS + 1)
 
 
 struct ngx_http_tsface_slot_s {
@@ -63,6 +69,10 @@ struct ngx_http_tsface_slot_s {
     u_char                       refused[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
 
     ngx_uint_t                   exchanges[NGX_HTTP_TSFACE_EXCHANGE_NCLASSES];
+
+    /* without the lock */
+    ngx_http_tsface_meter_t      exchange;
+    uint32_t                     waiting[NGX_HTTP_TSFACE_ZONE_WORKERS];
 };
 
 
@@ -71,6 +81,7 @@ typedef struct {
     ngx_uint_t                   magic;
     ngx_uint_t                   version;
     size_t                       slot_size;
+    size_t                       root_size;
 
     /*
      * A slot is linked by one store, and unlinked by one: a worker that is
@@ -79,7 +90,14 @@ typedef struct {
     ngx_http_tsface_slot_t      *slots[NGX_HTTP_TSFACE_ZONE_CHAINS];
 
     ngx_msec_t                   lanes[NGX_HTTP_TSFACE_NLANES];
+
+    /* without the lock */
+    ngx_atomic_t                 workers[NGX_HTTP_TSFACE_ZONE_WORKERS];
     ngx_atomic_t                 counters[NGX_HTTP_TSFACE_NCOUNTERS];
+    ngx_atomic_t                 requests[NGX_HTTP_TSFACE_NOPERATIONS + 1]
+                                         [NGX_HTTP_TSFACE_NRESULTS];
+    ngx_atomic_t                 refusals[NGX_HTTP_TSFACE_NPROBLEMS];
+    ngx_http_tsface_meter_t      upstream[NGX_HTTP_TSFACE_NOPERATIONS];
 } ngx_http_tsface_zone_sh_t;
 
 
@@ -105,6 +123,9 @@ static ngx_uint_t ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
 static void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot);
 static ngx_uint_t ngx_http_tsface_later(ngx_msec_t a, ngx_msec_t b);
+static ngx_uint_t ngx_http_tsface_operation_index(
+    const ngx_http_tsface_operation_t *operation);
+static ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 
 char *
@@ -271,7 +292,8 @@ ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
         if (sh->magic != NGX_HTTP_TSFACE_ZONE_MAGIC
             || sh->version != NGX_HTTP_TSFACE_ZONE_VERSION
-            || sh->slot_size != sizeof(ngx_http_tsface_slot_t))
+            || sh->slot_size != sizeof(ngx_http_tsface_slot_t)
+            || sh->root_size != sizeof(ngx_http_tsface_zone_sh_t))
         {
             ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                           "tsface_zone \"%V\" was laid out by another version "
@@ -312,6 +334,7 @@ ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone->shpool->log_nomem = 0;
 
+    sh->root_size = sizeof(ngx_http_tsface_zone_sh_t);
     sh->slot_size = sizeof(ngx_http_tsface_slot_t);
     sh->version = NGX_HTTP_TSFACE_ZONE_VERSION;
     sh->magic = NGX_HTTP_TSFACE_ZONE_MAGIC;
@@ -862,4 +885,214 @@ ngx_http_tsface_zone_counter(ngx_shm_zone_t *shm_zone,
     zone = shm_zone->data;
 
     return zone->sh->counters[counter];
+}
+
+
+void
+ngx_http_tsface_zone_request(ngx_shm_zone_t *shm_zone,
+    const ngx_http_tsface_operation_t *operation,
+    ngx_http_tsface_counter_e result)
+{
+    ngx_uint_t               i, n;
+    ngx_http_tsface_zone_t  *zone;
+
+    if (shm_zone == NULL) {
+        return;
+    }
+
+    zone = shm_zone->data;
+
+    i = ngx_http_tsface_operation_index(operation);
+    n = result - NGX_HTTP_TSFACE_COUNT_SUCCESS;
+
+    (void) ngx_atomic_fetch_add(&zone->sh->requests[i][n], 1);
+}
+
+
+ngx_uint_t
+ngx_http_tsface_zone_requests(ngx_shm_zone_t *shm_zone, ngx_uint_t operation,
+    ngx_http_tsface_counter_e result)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    return zone->sh->requests[operation]
+                             [result - NGX_HTTP_TSFACE_COUNT_SUCCESS];
+}
+
+
+void
+ngx_http_tsface_zone_refuse(ngx_shm_zone_t *shm_zone,
+    const ngx_http_tsface_operation_t *operation,
+    ngx_http_tsface_problem_e reason)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    if (shm_zone == NULL) {
+        return;
+    }
+
+    zone = shm_zone->data;
+
+    (void) ngx_atomic_fetch_add(&zone->sh->refusals[reason], 1);
+
+    ngx_http_tsface_zone_count(shm_zone, NGX_HTTP_TSFACE_COUNT_REFUSED);
+    ngx_http_tsface_zone_request(shm_zone, operation,
+                                 NGX_HTTP_TSFACE_COUNT_REFUSED);
+}
+
+
+ngx_uint_t
+ngx_http_tsface_zone_refusals(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_problem_e reason)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    return zone->sh->refusals[reason];
+}
+
+
+void
+ngx_http_tsface_zone_upstream(ngx_shm_zone_t *shm_zone,
+    const ngx_http_tsface_operation_t *operation, ngx_msec_t took)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    if (shm_zone == NULL) {
+        return;
+    }
+
+    zone = shm_zone->data;
+
+    ngx_http_tsface_meter_add(
+        &zone->sh->upstream[ngx_http_tsface_operation_index(operation)], took);
+}
+
+
+void
+ngx_http_tsface_zone_upstream_stat(ngx_shm_zone_t *shm_zone,
+    ngx_uint_t operation, ngx_http_tsface_meter_stat_t *stat)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    ngx_http_tsface_meter_read(&zone->sh->upstream[operation], stat);
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_operation_index(const ngx_http_tsface_operation_t *operation)
+{
+    return operation ? (ngx_uint_t) (operation - ngx_http_tsface_operations)
+                     : NGX_HTTP_TSFACE_NO_OPERATION;
+}
+
+
+void
+ngx_http_tsface_slot_exchanged(ngx_http_tsface_slot_t *slot, ngx_msec_t took)
+{
+    ngx_http_tsface_meter_add(&slot->exchange, took);
+}
+
+
+void
+ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
+    ngx_http_tsface_meter_stat_t *stat)
+{
+    ngx_http_tsface_meter_read(&slot->exchange, stat);
+}
+
+
+void
+ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *shm_zone)
+{
+    ngx_queue_t             *q;
+    ngx_http_tsface_zone_t  *zone;
+    ngx_http_tsface_slot_t  *slot;
+
+    if (ngx_worker >= NGX_HTTP_TSFACE_ZONE_WORKERS) {
+        return;
+    }
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    /* a predecessor that still leaves after a reload is not heard any more */
+
+    zone->sh->workers[ngx_worker] = (ngx_atomic_uint_t) ngx_pid;
+
+    for (q = ngx_queue_head(&zone->sh->slots);
+         q != ngx_queue_sentinel(&zone->sh->slots);
+         q = ngx_queue_next(q))
+    {
+        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
+        slot->waiting[ngx_worker] = 0;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+}
+
+
+void
+ngx_http_tsface_slot_wait(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t n)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    /* no other process writes here: a plain store will do */
+
+    if (ngx_worker < NGX_HTTP_TSFACE_ZONE_WORKERS
+        && zone->sh->workers[ngx_worker] == (ngx_atomic_uint_t) ngx_pid)
+    {
+        slot->waiting[ngx_worker] = (uint32_t) n;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_tsface_slot_waiting(ngx_shm_zone_t *shm_zone,
+    const ngx_http_tsface_slot_t *slot)
+{
+    ngx_uint_t               i, n, sum;
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+    sum = 0;
+
+    for (i = 0; i < NGX_HTTP_TSFACE_ZONE_WORKERS; i++) {
+        n = slot->waiting[i];
+
+        if (n && ngx_http_tsface_zone_lives(
+                                        (ngx_pid_t) zone->sh->workers[i]))
+        {
+            sum += n;
+        }
+    }
+
+    return sum;
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_zone_lives(ngx_pid_t pid)
+{
+    return pid && (kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH);
+}
+
+
+size_t
+ngx_http_tsface_zone_free_size(ngx_shm_zone_t *shm_zone)
+{
+    ngx_http_tsface_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    return zone->shpool->pfree * ngx_pagesize;
 }

@@ -5,8 +5,8 @@
  * tsface_zone: what the workers of one host share: tokens and counters.  It
  * outlives reloads.  No other file touches its memory.
  *
- * Every function locks the slab pool's mutex for microseconds and makes no
- * system call under it; that mutex is the only lock, because it is the only
+ * Figures are added to without a lock.  Every other function locks the slab
+ * pool's mutex for microseconds and makes no system call under it; that mutex is the only lock, because it is the only
  * one that nginx's master opens again when a worker dies holding it.
  */
 
@@ -19,11 +19,17 @@
 #include <ngx_core.h>
 
 #include "ngx_http_tsface_credentials.h"
+#include "ngx_http_tsface_meter.h"
+#include "ngx_http_tsface_operation.h"
 #include "ngx_http_tsface_plan.h"
+#include "ngx_http_tsface_problem.h"
 #include "ngx_http_tsface_rotation.h"
 
 
 #define NGX_HTTP_TSFACE_MAX_TOKEN   8192
+
+/* Counters of a request that is none of the operations. */
+#define NGX_HTTP_TSFACE_NO_OPERATION   NGX_HTTP_TSFACE_NOPERATIONS
 
 
 typedef struct ngx_http_tsface_zone_s  ngx_http_tsface_zone_t;
@@ -38,6 +44,7 @@ typedef enum {
     NGX_HTTP_TSFACE_COUNT_UNKNOWN,
     NGX_HTTP_TSFACE_COUNT_REFUSED,
     NGX_HTTP_TSFACE_COUNT_REPLAYS,
+    NGX_HTTP_TSFACE_COUNT_UNRECORDED,
     NGX_HTTP_TSFACE_NCOUNTERS
 } ngx_http_tsface_counter_e;
 
@@ -157,10 +164,59 @@ ngx_uint_t ngx_http_tsface_slot_reject(ngx_shm_zone_t *zone,
 ngx_uint_t ngx_http_tsface_slot_reap_lease(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot);
 
+/*
+ * The counters and meters.  zone may be NULL where one is added to: there is
+ * none without credentials.
+ */
 void ngx_http_tsface_zone_count(ngx_shm_zone_t *zone,
     ngx_http_tsface_counter_e counter);
 ngx_uint_t ngx_http_tsface_zone_counter(ngx_shm_zone_t *zone,
     ngx_http_tsface_counter_e counter);
+
+/*
+ * What became of a request, once for each: result is COUNT_SUCCESS to
+ * COUNT_REFUSED, operation NULL if it is none.
+ */
+void ngx_http_tsface_zone_request(ngx_shm_zone_t *zone,
+    const ngx_http_tsface_operation_t *operation,
+    ngx_http_tsface_counter_e result);
+
+/* By index into the table of operations, or NO_OPERATION. */
+ngx_uint_t ngx_http_tsface_zone_requests(ngx_shm_zone_t *zone,
+    ngx_uint_t operation, ngx_http_tsface_counter_e result);
+
+/* A refusal, by reason; it is counted as a refused request, too. */
+void ngx_http_tsface_zone_refuse(ngx_shm_zone_t *zone,
+    const ngx_http_tsface_operation_t *operation,
+    ngx_http_tsface_problem_e reason);
+ngx_uint_t ngx_http_tsface_zone_refusals(ngx_shm_zone_t *zone,
+    ngx_http_tsface_problem_e reason);
+
+/* How long an attempt took. */
+void ngx_http_tsface_zone_upstream(ngx_shm_zone_t *zone,
+    const ngx_http_tsface_operation_t *operation, ngx_msec_t took);
+void ngx_http_tsface_zone_upstream_stat(ngx_shm_zone_t *zone,
+    ngx_uint_t operation, ngx_http_tsface_meter_stat_t *stat);
+
+/* How long an exchange took. */
+void ngx_http_tsface_slot_exchanged(ngx_http_tsface_slot_t *slot,
+    ngx_msec_t took);
+void ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
+    ngx_http_tsface_meter_stat_t *stat);
+
+/*
+ * Requests that wait for a token.  A worker gives its number, n; the sum is
+ * that of the workers that live.  The number of a worker that dies goes with
+ * it: from when its successor has called worker_start(), or at once.
+ */
+void ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *zone);
+void ngx_http_tsface_slot_wait(ngx_shm_zone_t *zone,
+    ngx_http_tsface_slot_t *slot, ngx_uint_t n);
+ngx_uint_t ngx_http_tsface_slot_waiting(ngx_shm_zone_t *zone,
+    const ngx_http_tsface_slot_t *slot);
+
+/* How much of the zone's memory is in whole pages that nothing is in. */
+size_t ngx_http_tsface_zone_free_size(ngx_shm_zone_t *zone);
 
 
 #endif /* _NGX_HTTP_TSFACE_ZONE_H_INCLUDED_ */

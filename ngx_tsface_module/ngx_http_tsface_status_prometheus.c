@@ -1,0 +1,493 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * The text format 0.0.4.  All samples of a metric stand together, so the
+ * figures of all credentials are read once, before the first of them.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_status.h"
+#include "ngx_http_tsface_zone.h"
+
+
+typedef struct {
+    ngx_http_tsface_page_t         *page;
+    ngx_http_tsface_main_conf_t    *tmcf;
+    ngx_http_tsface_token_stat_t   *stats;     /* of each credentials */
+} ngx_http_tsface_metrics_t;
+
+
+/* A metric of credentials that is one number, or a time. */
+typedef struct {
+    const char                     *name;
+    const char                     *help;
+    size_t                          offset;    /* into the stat */
+    ngx_uint_t                      kind;
+} ngx_http_tsface_metric_t;
+
+
+enum {
+    NGX_HTTP_TSFACE_METRIC_NUMBER = 0,
+    NGX_HTTP_TSFACE_METRIC_DURATION,
+    NGX_HTTP_TSFACE_METRIC_UNTIL,              /* from now, not below 0 */
+    NGX_HTTP_TSFACE_METRIC_SINCE,              /* while there is a token */
+    NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL         /* the same */
+};
+
+
+static void ngx_http_tsface_metric(ngx_http_tsface_page_t *page,
+    const char *name, const char *type, const char *help);
+static void ngx_http_tsface_metrics_credentials(
+    ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
+    const ngx_http_tsface_metric_t *metric);
+static void ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_exchanges(
+    ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
+    ngx_shm_zone_t *zone);
+static void ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
+    ngx_shm_zone_t *zone);
+static void ngx_http_tsface_metrics_trails(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+static void ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page,
+    const char *name, const char *label, const ngx_str_t *value,
+    const ngx_http_tsface_meter_stat_t *stat);
+static ngx_str_t ngx_http_tsface_metrics_escape(ngx_pool_t *pool,
+    const ngx_str_t *value);
+
+
+static const ngx_http_tsface_metric_t  ngx_http_tsface_metrics[] = {
+
+    { "tsface_token_valid",
+      "Whether there is a token that can be used.",
+      offsetof(ngx_http_tsface_token_stat_t, usable),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_token_expires_seconds",
+      "For how long the token can be used, 0 without one.",
+      offsetof(ngx_http_tsface_token_stat_t, serves),
+      NGX_HTTP_TSFACE_METRIC_DURATION },
+
+    { "tsface_token_age_seconds",
+      "Since the token was obtained, while there is one.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.obtained),
+      NGX_HTTP_TSFACE_METRIC_SINCE },
+
+    { "tsface_token_refresh_seconds",
+      "Until the next token is fetched, while there is one.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.refresh),
+      NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL },
+
+    { "tsface_token_generation",
+      "Number of the last token.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.generation),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_exchange_failures_in_a_row",
+      "Failed exchanges since the last that succeeded.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.fails),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_exchange_next_seconds",
+      "Until the next exchange may be made.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.not_before),
+      NGX_HTTP_TSFACE_METRIC_UNTIL },
+
+    { "tsface_waiting_requests",
+      "Requests that wait for a token.",
+      offsetof(ngx_http_tsface_token_stat_t, waiting),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { NULL, NULL, 0, 0 }
+};
+
+
+/* A time in ms, in seconds: for "%M.%03M". */
+#define ngx_http_tsface_seconds(ms)                                           \
+    (ngx_msec_t) (ms) / 1000, (ngx_msec_t) (ms) % 1000
+
+
+void
+ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf)
+{
+    ngx_uint_t                       i, n;
+    ngx_http_tsface_metrics_t        metrics;
+    ngx_http_tsface_credentials_t  **cp;
+
+    n = tmcf->credentials.nelts;
+
+    metrics.page = page;
+    metrics.tmcf = tmcf;
+    metrics.stats = ngx_palloc(page->request->pool,
+                               n * sizeof(ngx_http_tsface_token_stat_t));
+    if (metrics.stats == NULL) {
+        page->failed = 1;
+        return;
+    }
+
+    cp = tmcf->credentials.elts;
+
+    for (i = 0; i < n; i++) {
+        ngx_http_tsface_token_stat(cp[i]->token, &metrics.stats[i]);
+    }
+
+    ngx_http_tsface_metric(page, "tsface_build_info", "gauge",
+                           "Version of the module; always 1.");
+    ngx_http_tsface_page_add(page, "tsface_build_info{version=\"%s\"} 1\n",
+                             NGX_HTTP_TSFACE_MODULE_VERSION);
+
+    if (n) {
+        ngx_http_tsface_metrics_credentials(&metrics);
+    }
+
+    if (tmcf->zone) {
+        ngx_http_tsface_metrics_requests(page, tmcf->zone);
+        ngx_http_tsface_metrics_zone(page, tmcf->zone);
+    }
+
+    if (tmcf->trails.nelts) {
+        ngx_http_tsface_metrics_trails(page, tmcf);
+    }
+}
+
+
+static void
+ngx_http_tsface_metric(ngx_http_tsface_page_t *page, const char *name,
+    const char *type, const char *help)
+{
+    ngx_http_tsface_page_add(page, "# HELP %s %s\n# TYPE %s %s\n",
+                             name, help, name, type);
+}
+
+
+/* Names of credentials and trails are of a set that needs no escapes. */
+static void
+ngx_http_tsface_metrics_credentials(ngx_http_tsface_metrics_t *metrics)
+{
+    ngx_uint_t                       i;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_metrics_states(metrics);
+
+    for (i = 0; ngx_http_tsface_metrics[i].name; i++) {
+        ngx_http_tsface_metrics_row(metrics, &ngx_http_tsface_metrics[i]);
+    }
+
+    ngx_http_tsface_metrics_exchanges(metrics);
+
+    ngx_http_tsface_metric(metrics->page, "tsface_exchange_duration_seconds",
+                           "histogram", "How long exchanges took.");
+
+    cp = metrics->tmcf->credentials.elts;
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        ngx_http_tsface_metrics_meter(metrics->page,
+                                      "tsface_exchange_duration_seconds",
+                                      "credentials", &cp[i]->name,
+                                      &metrics->stats[i].exchange);
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics)
+{
+    ngx_uint_t                       i, n;
+    const char                      *state;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_metric(metrics->page, "tsface_credentials_state", "gauge",
+                           "1 for the state that the credentials are in.");
+
+    cp = metrics->tmcf->credentials.elts;
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        state = ngx_http_tsface_status_state(&metrics->stats[i]);
+
+        for (n = 0; ngx_http_tsface_status_states[n]; n++) {
+            ngx_http_tsface_page_add(metrics->page,
+                         "tsface_credentials_state{credentials=\"%V\","
+                         "state=\"%s\"} %d\n", &cp[i]->name,
+                         ngx_http_tsface_status_states[n],
+                         ngx_strcmp(state, ngx_http_tsface_status_states[n])
+                         == 0);
+        }
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
+    const ngx_http_tsface_metric_t *metric)
+{
+    ngx_uint_t                       i, number;
+    ngx_msec_t                       ms;
+    ngx_http_tsface_token_stat_t    *stat;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_metric(metrics->page, metric->name, "gauge",
+                           metric->help);
+
+    cp = metrics->tmcf->credentials.elts;
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        stat = &metrics->stats[i];
+
+        if (metric->kind >= NGX_HTTP_TSFACE_METRIC_SINCE
+            && !stat->slot.valid)
+        {
+            continue;
+        }
+
+        ngx_http_tsface_page_add(metrics->page, "%s{credentials=\"%V\"} ",
+                                 metric->name, &cp[i]->name);
+
+        if (metric->kind == NGX_HTTP_TSFACE_METRIC_NUMBER) {
+            number = *(ngx_uint_t *) ((char *) stat + metric->offset);
+            ngx_http_tsface_page_add(metrics->page, "%ui\n", number);
+            continue;
+        }
+
+        ms = *(ngx_msec_t *) ((char *) stat + metric->offset);
+
+        switch (metric->kind) {
+
+        case NGX_HTTP_TSFACE_METRIC_UNTIL:
+        case NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL:
+            ms = ngx_http_tsface_status_left(ms);
+            break;
+
+        case NGX_HTTP_TSFACE_METRIC_SINCE:
+            ms = ngx_current_msec - ms;
+            break;
+
+        default: /* NGX_HTTP_TSFACE_METRIC_DURATION */
+            break;
+        }
+
+        ngx_http_tsface_page_add(metrics->page, "%M.%03M\n",
+                                 ngx_http_tsface_seconds(ms));
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_exchanges(ngx_http_tsface_metrics_t *metrics)
+{
+    ngx_uint_t                       i, n;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_metric(metrics->page, "tsface_exchanges_total", "counter",
+                           "Exchanges, by result.");
+
+    cp = metrics->tmcf->credentials.elts;
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+
+        for (n = 0; n < NGX_HTTP_TSFACE_EXCHANGE_NCLASSES; n++) {
+            ngx_http_tsface_page_add(metrics->page,
+                                 "tsface_exchanges_total{credentials=\"%V\","
+                                 "result=\"%s\"} %ui\n", &cp[i]->name,
+                                 ngx_http_tsface_status_classes[n],
+                                 metrics->stats[i].slot.exchanges[n]);
+        }
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
+    ngx_shm_zone_t *zone)
+{
+    ngx_uint_t                    i, n;
+    ngx_http_tsface_meter_stat_t  stat;
+
+    ngx_http_tsface_metric(page, "tsface_requests_total", "counter",
+                           "Requests, by operation and result.");
+
+    for (i = 0; i <= NGX_HTTP_TSFACE_NO_OPERATION; i++) {
+
+        for (n = NGX_HTTP_TSFACE_COUNT_SUCCESS;
+             n <= NGX_HTTP_TSFACE_COUNT_REFUSED;
+             n++)
+        {
+            ngx_http_tsface_page_add(page,
+                                 "tsface_requests_total{operation=\"%V\","
+                                 "result=\"%s\"} %ui\n",
+                                 ngx_http_tsface_status_operation(i),
+                                 ngx_http_tsface_status_counters[n],
+                                 ngx_http_tsface_zone_requests(zone, i, n));
+        }
+    }
+
+    ngx_http_tsface_metric(page, "tsface_refusals_total", "counter",
+                           "Requests that were refused, by reason.");
+
+    for (i = 1; i < NGX_HTTP_TSFACE_NPROBLEMS; i++) {
+        ngx_http_tsface_page_add(page,
+                                 "tsface_refusals_total{reason=\"%V\"} %ui\n",
+                                 &ngx_http_tsface_problems[i].reason,
+                                 ngx_http_tsface_zone_refusals(zone, i));
+    }
+
+    ngx_http_tsface_metric(page, "tsface_replays_total", "counter",
+                           "Second attempts, after a token was rejected.");
+    ngx_http_tsface_page_add(page, "tsface_replays_total %ui\n",
+                             ngx_http_tsface_zone_counter(zone,
+                                           NGX_HTTP_TSFACE_COUNT_REPLAYS));
+
+    ngx_http_tsface_metric(page, "tsface_outcomes_unrecorded_total", "counter",
+                           "Outcomes that could not be recorded.");
+    ngx_http_tsface_page_add(page, "tsface_outcomes_unrecorded_total %ui\n",
+                             ngx_http_tsface_zone_counter(zone,
+                                           NGX_HTTP_TSFACE_COUNT_UNRECORDED));
+
+    ngx_http_tsface_metric(page, "tsface_upstream_duration_seconds",
+                           "histogram", "How long attempts took.");
+
+    for (i = 0; i < NGX_HTTP_TSFACE_NOPERATIONS; i++) {
+        ngx_http_tsface_zone_upstream_stat(zone, i, &stat);
+
+        ngx_http_tsface_metrics_meter(page,
+                                      "tsface_upstream_duration_seconds",
+                                      "operation",
+                                      ngx_http_tsface_status_operation(i),
+                                      &stat);
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
+    ngx_shm_zone_t *zone)
+{
+    ngx_str_t  name;
+
+    name = ngx_http_tsface_metrics_escape(page->request->pool,
+                                          &zone->shm.name);
+
+    ngx_http_tsface_metric(page, "tsface_zone_size_bytes", "gauge",
+                           "Size of the tsface_zone.");
+    ngx_http_tsface_page_add(page, "tsface_zone_size_bytes{zone=\"%V\"} %uz\n",
+                             &name, zone->shm.size);
+
+    ngx_http_tsface_metric(page, "tsface_zone_free_bytes", "gauge",
+                           "How much of it is in pages that nothing is in.");
+    ngx_http_tsface_page_add(page, "tsface_zone_free_bytes{zone=\"%V\"} %uz\n",
+                             &name, ngx_http_tsface_zone_free_size(zone));
+}
+
+
+/*
+ * Each worker has its own, and another one may answer the next time: gauges
+ * only, with a label that doesn't change with every reload.  A counter would
+ * have to be of all workers to be of use.
+ */
+static void
+ngx_http_tsface_metrics_trails(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf)
+{
+    ngx_uint_t                     i;
+    ngx_http_tsface_trail_t      **trails;
+    ngx_http_tsface_trail_stat_t   stat;
+
+    trails = tmcf->trails.elts;
+
+    ngx_http_tsface_metric(page, "tsface_trail_failing", "gauge",
+                           "Whether the last write of the worker failed.");
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+        ngx_http_tsface_trail_stat(trails[i], &stat);
+        ngx_http_tsface_page_add(page, "tsface_trail_failing{trail=\"%V\","
+                                 "worker=\"%ui\"} %d\n", &trails[i]->name,
+                                 ngx_worker, stat.last_errno ? 1 : 0);
+    }
+
+    ngx_http_tsface_metric(page, "tsface_trail_queued_records", "gauge",
+                           "Records of the worker that are not written yet.");
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+        ngx_http_tsface_trail_stat(trails[i], &stat);
+        ngx_http_tsface_page_add(page,
+                                 "tsface_trail_queued_records{trail=\"%V\","
+                                 "worker=\"%ui\"} %ui\n", &trails[i]->name,
+                                 ngx_worker, stat.queued);
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page, const char *name,
+    const char *label, const ngx_str_t *value,
+    const ngx_http_tsface_meter_stat_t *stat)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_TSFACE_METER_NBOUNDS; i++) {
+        ngx_http_tsface_page_add(page,
+                     "%s_bucket{%s=\"%V\",le=\"%M.%03M\"} %ui\n",
+                     name, label, value,
+                     ngx_http_tsface_seconds(ngx_http_tsface_meter_bounds[i]),
+                     stat->buckets[i]);
+    }
+
+    ngx_http_tsface_page_add(page, "%s_bucket{%s=\"%V\",le=\"+Inf\"} %ui\n",
+                             name, label, value, stat->count);
+    ngx_http_tsface_page_add(page, "%s_sum{%s=\"%V\"} %M.%03M\n",
+                             name, label, value,
+                             ngx_http_tsface_seconds(stat->sum));
+    ngx_http_tsface_page_add(page, "%s_count{%s=\"%V\"} %ui\n",
+                             name, label, value, stat->count);
+}
+
+
+/* A label's value: a backslash before backslashes and quotes, \n for LF. */
+static ngx_str_t
+ngx_http_tsface_metrics_escape(ngx_pool_t *pool, const ngx_str_t *value)
+{
+    u_char     *p;
+    ngx_str_t   escaped;
+    ngx_uint_t  i;
+
+    ngx_str_null(&escaped);
+
+    p = ngx_pnalloc(pool, 2 * value->len);
+    if (p == NULL) {
+        return escaped;
+    }
+
+    escaped.data = p;
+
+    for (i = 0; i < value->len; i++) {
+
+        switch (value->data[i]) {
+
+        case '\\':
+        case '"':
+            *p++ = '\\';
+            *p++ = value->data[i];
+            break;
+
+        case LF:
+            *p++ = '\\';
+            *p++ = 'n';
+            break;
+
+        default:
+            *p++ = value->data[i];
+            break;
+        }
+    }
+
+    escaped.len = p - escaped.data;
+
+    return escaped;
+}
