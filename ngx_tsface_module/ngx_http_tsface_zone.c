@@ -29,6 +29,7 @@
 
 /* Exchanges a second, when the configuration does not say. */
 #define NGX_HTTP_TSFACE_EXCHANGE_RATE  100
+
 /* Workers whose waiting requests are counted. */
 #define NGX_HTTP_TSFACE_ZONE_WORKERS   64
 
@@ -1010,7 +1011,7 @@ ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
 void
 ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *shm_zone)
 {
-    ngx_queue_t             *q;
+    ngx_uint_t               i;
     ngx_http_tsface_zone_t  *zone;
     ngx_http_tsface_slot_t  *slot;
 
@@ -1026,12 +1027,10 @@ ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *shm_zone)
 
     zone->sh->workers[ngx_worker] = (ngx_atomic_uint_t) ngx_pid;
 
-    for (q = ngx_queue_head(&zone->sh->slots);
-         q != ngx_queue_sentinel(&zone->sh->slots);
-         q = ngx_queue_next(q))
-    {
-        slot = ngx_queue_data(q, ngx_http_tsface_slot_t, queue);
-        slot->waiting[ngx_worker] = 0;
+    for (i = 0; i < NGX_HTTP_TSFACE_ZONE_CHAINS; i++) {
+        for (slot = zone->sh->slots[i]; slot; slot = slot->next) {
+            slot->waiting[ngx_worker] = 0;
+        }
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
