@@ -11,10 +11,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-for part in ${PARTS:-gateway herd}; do
+for part in ${PARTS:-gateway herd many}; do
     case $part in
     gateway) perl -It/lib bench/run.pl ;;
     herd) perl -It/lib bench/herd.pl ;;
+    many) perl -It/lib bench/many.pl ;;
     *) echo "$0: no such part: $part" >&2; exit 2 ;;
     esac
 done

@@ -384,6 +384,12 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     SSL_CTX_clear_options(ssl->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 #endif
 
+    /* nor is an answer with a token left in OpenSSL's buffers */
+
+#ifdef SSL_OP_CLEANSE_PLAINTEXT
+    SSL_CTX_set_options(ssl->ctx, SSL_OP_CLEANSE_PLAINTEXT);
+#endif
+
     return conf->verify ? ngx_http_tsface_endpoint_verify(cf, endpoint)
                         : NGX_OK;
 }

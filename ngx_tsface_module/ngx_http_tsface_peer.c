@@ -30,6 +30,7 @@ static ngx_int_t ngx_http_tsface_peer_name(ngx_peer_connection_t *pc,
     ngx_http_tsface_peer_t *peer);
 static void ngx_http_tsface_peer_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static void ngx_http_tsface_peer_wipe(ngx_connection_t *c);
 static ngx_int_t ngx_http_tsface_peer_set_session(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_tsface_peer_save_session(ngx_peer_connection_t *pc,
@@ -177,6 +178,10 @@ ngx_http_tsface_peer_free(ngx_peer_connection_t *pc, void *data,
 
     u = peer->upstream;
 
+    if (pc->connection) {
+        ngx_http_tsface_peer_wipe(pc->connection);
+    }
+
     if (pc->connection
         && !(state & NGX_PEER_FAILED)
         && u->keepalive
@@ -189,6 +194,23 @@ ngx_http_tsface_peer_free(ngx_peer_connection_t *pc, void *data,
 
     if (pc->tries) {
         pc->tries--;
+    }
+}
+
+
+/*
+ * Core copies what it sends over TLS into a buffer that lives as long as the
+ * connection: the bearer would outlast its token there.
+ */
+static void
+ngx_http_tsface_peer_wipe(ngx_connection_t *c)
+{
+    ngx_buf_t  *b;
+
+    b = c->ssl ? c->ssl->buf : NULL;
+
+    if (b && b->start) {
+        ngx_explicit_memzero(b->start, b->end - b->start);
     }
 }
 

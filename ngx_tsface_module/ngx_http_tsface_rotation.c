@@ -46,7 +46,7 @@ ngx_int_t
 ngx_http_tsface_rotation_start(ngx_http_tsface_rotation_t *rotation,
     ngx_log_t *log)
 {
-    const ngx_http_tsface_secret_t  *current, *next;
+    ngx_http_tsface_secret_t  *current, *next;
 
     rotation->timer.handler = ngx_http_tsface_rotation_timer;
     rotation->timer.data = rotation;
@@ -59,8 +59,24 @@ ngx_http_tsface_rotation_start(ngx_http_tsface_rotation_t *rotation,
         return NGX_OK;
     }
 
-    return ngx_http_tsface_rotation_set(rotation, &current->value,
-                                        next ? &next->value : &current->next);
+    if (ngx_http_tsface_rotation_set(rotation, &current->value,
+                                     next ? &next->value : &current->next)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the master keeps the configuration's, for the next worker it makes */
+
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        ngx_http_tsface_secret_wipe(current);
+
+        if (next) {
+            ngx_http_tsface_secret_wipe(next);
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -90,6 +90,8 @@ static void ngx_http_tsface_token_works(ngx_http_tsface_token_t *token);
 static void ngx_http_tsface_token_failed(ngx_http_tsface_token_t *token,
     const ngx_http_tsface_exchange_result_t *result);
 static void ngx_http_tsface_token_woken(void);
+static ngx_uint_t ngx_http_tsface_token_outdated(
+    const ngx_http_tsface_token_t *token);
 static void ngx_http_tsface_token_release(ngx_http_tsface_token_t *token);
 static void ngx_http_tsface_token_resume(ngx_event_t *ev);
 
@@ -816,9 +818,42 @@ ngx_http_tsface_token_woken(void)
 
         ngx_http_tsface_token_sync(token);
         ngx_http_tsface_token_release(token);
+
+        /* another worker has read a changed secret: this one has the old */
+
+        if (ngx_http_tsface_token_outdated(token)
+            && ngx_http_tsface_rotation_read(&token->rotation) == NGX_AGAIN)
+        {
+            continue;
+        }
+
         ngx_http_tsface_token_poke(token);
     }
 }
+
+
+static ngx_uint_t
+ngx_http_tsface_token_outdated(const ngx_http_tsface_token_t *token)
+{
+    ngx_uint_t  i;
+
+    if (token->fetching || token->info.secret == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < 2; i++) {
+        if (ngx_memcmp(token->info.works, token->rotation.digest[i],
+                       NGX_HTTP_TSFACE_SECRET_DIGEST_LEN)
+            == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 
 
 /*

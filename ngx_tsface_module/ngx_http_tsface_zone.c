@@ -21,6 +21,12 @@
 /* A slot that no worker has touched for this long belongs to nobody. */
 #define NGX_HTTP_TSFACE_SLOT_IDLE      600000
 
+/*
+ * A token there is wiped after this long.  Not the slot: a process that was
+ * stopped for as long, by a debugger, finds it and fetches another token.
+ */
+#define NGX_HTTP_TSFACE_SLOT_STALE     180000
+
 /* Chains of slots, by the first byte of the fingerprint. */
 #define NGX_HTTP_TSFACE_ZONE_CHAINS    64
 
@@ -91,6 +97,7 @@ typedef struct {
     ngx_http_tsface_slot_t      *slots[NGX_HTTP_TSFACE_ZONE_CHAINS];
 
     ngx_msec_t                   lanes[NGX_HTTP_TSFACE_NLANES];
+    ngx_msec_t                   swept;
 
     /* without the lock */
     ngx_atomic_t                 workers[NGX_HTTP_TSFACE_ZONE_WORKERS];
@@ -451,6 +458,44 @@ ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone)
             }
         }
     }
+}
+
+
+void
+ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
+{
+    ngx_msec_t               now;
+    ngx_http_tsface_zone_t  *zone;
+    ngx_http_tsface_slot_t  *slot;
+
+    zone = shm_zone->data;
+    now = ngx_current_msec;
+
+    /* without the lock: at worst two workers sweep */
+
+    if (now / 1000 == zone->sh->swept / 1000) {
+        return;
+    }
+
+    zone->sh->swept = now;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    for (slot = zone->sh->slots[now / 1000 % NGX_HTTP_TSFACE_ZONE_CHAINS];
+         slot;
+         slot = slot->next)
+    {
+        if (slot->token
+            && ngx_http_tsface_later(now,
+                                     slot->touched
+                                     + NGX_HTTP_TSFACE_SLOT_STALE))
+        {
+            ngx_http_tsface_slot_drop(zone, slot);
+            slot->version++;
+        }
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
 }
 
 

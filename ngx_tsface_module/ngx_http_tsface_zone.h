@@ -95,6 +95,13 @@ size_t ngx_http_tsface_zone_min_size(ngx_uint_t n);
 ngx_http_tsface_slot_t *ngx_http_tsface_zone_slot(ngx_shm_zone_t *zone,
     const u_char *fingerprint);
 
+/*
+ * Wipes tokens of configurations that are no more: of slots that no worker has
+ * used for three minutes.  Looks at a part of the zone, at most once a second;
+ * call it often.
+ */
+void ngx_http_tsface_zone_sweep(ngx_shm_zone_t *zone);
+
 /* Without the lock: the number that changes with every change of the slot. */
 ngx_uint_t ngx_http_tsface_slot_version(const ngx_http_tsface_slot_t *slot);
 
