@@ -193,6 +193,17 @@ my %package = map { $_ => 1 } grep { !/\$/ } map { split }
 described('packages', 25, sub { row('dependencies.md', $_[0]) },
     sort keys %package);
 
+# --- peers: a row for each of the 28 points, each with a test, whose file is
+# looked for below
+
+my @points = $doc{'peers.md'} =~ /^\| (\d+) \| .*$/mg;
+is_deeply \@points, [ 1 .. 28 ], 'peers: points 1 to 28';
+my @columns = grep { (() = /\|/g) != 6 } $doc{'peers.md'} =~ /^\| \d+ .*$/mg;
+ok !@columns, 'with all columns' or diag @columns;
+my @untested = grep { !/^\| 2 / && !m{`t/\w+\.t`(?: \(`\w+`\))? \|\z} }
+    $doc{'peers.md'} =~ /^\| \d+ .*$/mg;
+ok !@untested, 'and a test' or diag @untested;
+
 # --- links, and the tests that are cited
 
 for my $name (sort keys %doc) {
