@@ -262,9 +262,17 @@ ngx_http_tsface_zone_rate(ngx_conf_t *cf, ngx_http_tsface_zone_t *zone,
 size_t
 ngx_http_tsface_zone_min_size(ngx_uint_t n)
 {
+    size_t  slot;
+
+    /* the slab allocator rounds a slot up to a power of two */
+
+    for (slot = 64; slot < sizeof(ngx_http_tsface_slot_t); slot *= 2) {
+        /* void */
+    }
+
     /* a slot, and a token of usual size with its successor beside it */
 
-    return 8 * ngx_pagesize + n * (sizeof(ngx_http_tsface_slot_t) + 2 * 2048);
+    return 8 * ngx_pagesize + n * (slot + 2 * 2048);
 }
 
 

@@ -5,9 +5,10 @@
  * tsface_zone: what the workers of one host share: tokens and counters.  It
  * outlives reloads.  No other file touches its memory.
  *
- * Figures are added to without a lock.  Every other function locks the slab
- * pool's mutex for microseconds and makes no system call under it; that mutex is the only lock, because it is the only
- * one that nginx's master opens again when a worker dies holding it.
+ * Figures are added to, and read, without a lock.  Every other function locks
+ * the slab pool's mutex for microseconds and makes no system call under it;
+ * that mutex is the only lock, because it is the only one that nginx's master
+ * opens again when a worker dies holding it.
  */
 
 

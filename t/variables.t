@@ -17,7 +17,8 @@ http {
     log_format tsface '$tsface_request_id|$tsface_caller|$tsface_operation|'
         '$tsface_credentials|$tsface_result|$tsface_attempts|'
         '$tsface_token_age|$status|$upstream_status|$upstream_addr|'
-        '$upstream_response_time';
+        '$upstream_response_time|$tsface_token_generation|$tsface_reason|'
+        '$tsface_region';
 
     server {
         listen 127.0.0.1:%%PORT_0%%;
@@ -46,7 +47,8 @@ sub logged {
     $seen = @lines;
     my %line;
     @line{qw(id caller operation credentials result attempts age status
-        upstream_status upstream_addr upstream_time)} = split /\|/, $lines[-1];
+        upstream_status upstream_addr upstream_time generation reason
+        region)} = split /\|/, $lines[-1];
     return \%line;
 }
 
@@ -61,11 +63,16 @@ is $line->{attempts}, 1, '$tsface_attempts';
 like $line->{age}, qr/^\d+/, '$tsface_token_age';
 is $line->{upstream_status}, 204, '$upstream_status';
 is $line->{upstream_addr}, '127.0.0.1:' . $sandbox->https_port, '$upstream_addr';
+is $line->{generation}, 1, '$tsface_token_generation';
+is $line->{reason}, '-', 'no $tsface_reason';
+is $line->{region}, 'custom', '$tsface_region';
 like $line->{upstream_time}, qr/^\d+\.\d{3}$/, '$upstream_response_time';
 
 $t->revoke_me($sandbox->user_token('user-2'));
 $line = logged();
 is $line->{operation}, 'face.revoke_me', 'me: $tsface_operation';
+is $line->{generation}, '-', 'me: no token of ours';
+is $line->{region}, 'custom', 'me: $tsface_region';
 
 $t->revoke('nobody-at-all');
 is logged()->{result}, 'denied', 'a 404 is denied';
@@ -74,6 +81,14 @@ $t->revoke('');
 $line = logged();
 is $line->{result}, 'refused', 'a refusal is refused';
 is $line->{upstream_status}, '-', 'without an upstream';
+is $line->{reason}, 'user_id_empty', '$tsface_reason';
+is $line->{generation}, '-', 'and without a token';
+
+$sandbox->fault(kind => 'reset', path => 'revoke', count => 1);
+$t->revoke('user-3');
+$line = logged();
+is $line->{result}, 'unknown', 'a broken connection';
+like $line->{reason}, qr/^upstream_/, 'its $tsface_reason';
 
 is http($t->port, 'GET', '/plain')->body, '[]', 'empty elsewhere';
 
