@@ -7,14 +7,14 @@ endif
 OUT ?= build-out
 export OUT CC
 # passed on as they are, when they are given
-export CFLAGS LDFLAGS NGINX_SRC NGINX_FLAGS TSFACE_CACHE JOBS V MIN
+export CFLAGS LDFLAGS NGINX_SRC NGINX_FLAGS TSFACE_CACHE JOBS V MIN FUZZ_TIME
 
 TESTS ?= t
 DEPS = sh build/deps.sh
 
 .DEFAULT_GOAL := all
 .PHONY: all install clean distclean deps test prove test-unit test-long \
-	test-asan test-valgrind coverage matrix lint demo run bench help
+	test-asan test-valgrind fuzz coverage matrix lint demo run bench help
 .NOTPARALLEL:
 
 all:		## build the module for the installed nginx (default)
@@ -62,6 +62,11 @@ test-valgrind:	## the tests under valgrind's memcheck
 	@$(DEPS) valgrind test
 	@bash build/static.sh valgrind
 	@bash build/test.sh valgrind $(TESTS)
+
+fuzz:		## fuzz what reads foreign bytes, FUZZ_TIME=600 seconds in all
+	@$(DEPS) fuzz
+	@bash build/build.sh --configure-only
+	@bash build/fuzz.sh $(FUZZ)
 
 coverage:	## line coverage of the module, fails under MIN=90 per cent
 	@$(DEPS) coverage test

@@ -11,7 +11,8 @@
 set -eu
 
 if [ $# -eq 0 ]; then
-    echo "usage: $0 build|test|asan|valgrind|coverage|lint|bench|matrix..." >&2
+    echo "usage: $0 build|test|asan|valgrind|fuzz|coverage|lint|bench|matrix..." \
+        >&2
     exit 2
 fi
 
@@ -45,6 +46,10 @@ for group in "$@"; do
 
     valgrind)
         want="$want $build dpkg-dev xz-utils patch valgrind"
+        ;;
+
+    fuzz)
+        want="$want $build clang libclang-rt-dev"
         ;;
 
     coverage)

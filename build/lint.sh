@@ -14,10 +14,10 @@ failed=0
 shopt -s nullglob
 sources=( ngx_tsface_module/*.c )
 headers=( ngx_tsface_module/*.h )
-units=( t/unit/*.c t/unit/*.h )
+units=( t/unit/*.c t/unit/*.h t/fuzz/*.c t/fuzz/*.h )
 
 echo "style: ${#sources[@]} sources, ${#headers[@]} headers," \
-     "${#units[@]} unit test files"
+     "${#units[@]} files of unit tests and fuzz targets"
 perl build/style.pl "${sources[@]}" "${headers[@]}" "${units[@]}" || failed=1
 
 sh build/names.sh || failed=1
