@@ -112,4 +112,41 @@ fuzz_next(uint32_t *state)
 }
 
 
+#ifdef FUZZ_REPLAY
+
+/* Without libFuzzer: runs the inputs in the files that are named, once. */
+
+int
+main(int argc, char **argv)
+{
+    int      i;
+    long     size;
+    FILE    *file;
+    u_char  *data;
+
+    for (i = 1; i < argc; i++) {
+        file = fopen(argv[i], "rb");
+
+        must(file != NULL);
+        must(fseek(file, 0, SEEK_END) == 0);
+        size = ftell(file);
+        must(size >= 0);
+        rewind(file);
+
+        data = fuzz_alloc(size);
+        must(fread(data, 1, size, file) == (size_t) size);
+        fclose(file);
+
+        fprintf(stderr, "%s\n", argv[i]);
+        (void) LLVMFuzzerTestOneInput(data, size);
+
+        free(data);
+    }
+
+    return 0;
+}
+
+#endif
+
+
 #endif /* _FUZZ_H_INCLUDED_ */

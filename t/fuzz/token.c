@@ -46,15 +46,16 @@ jwt_ttl(const ngx_str_t *token, size_t size)
 
 /* RFC 4648, table 2, as plainly as can be. */
 
+static const char  alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "abcdefghijklmnopqrstuvwxyz"
+                                "0123456789-_";
+
+
 static size_t
 base64url(u_char *dst, const uint8_t *src, size_t size)
 {
     size_t    i, bit, len;
     unsigned  sextet;
-
-    static const char  alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                    "abcdefghijklmnopqrstuvwxyz"
-                                    "0123456789-_";
 
     len = 0;
 
@@ -71,6 +72,47 @@ base64url(u_char *dst, const uint8_t *src, size_t size)
     }
 
     return len;
+}
+
+
+/*
+ * As the payload of a token, "e30" being an empty object, the input has the
+ * life that its "exp" gives it; a second way to write the same payload has
+ * none.
+ */
+
+static void
+payload(const uint8_t *data, size_t size, ngx_uint_t ttl)
+{
+    size_t      room;
+    u_char     *last;
+    ngx_str_t   jwt;
+
+    jwt.data = fuzz_alloc(size * 2 + 8);
+
+    memcpy(jwt.data, "e30.", 4);
+    jwt.len = 4 + base64url(jwt.data + 4, data, size);
+    jwt.data[jwt.len++] = '.';
+
+    room = NGX_HTTP_TSFACE_JSON_ARENA_SIZE(jwt.len);
+
+    must(jwt_ttl(&jwt, room) == ttl);
+
+    last = jwt.data + jwt.len - 2;
+
+    if (size % 3) {
+        /* the bits behind the last byte are 0 */
+        *last = strchr(alphabet, *last)[1];
+        must(jwt_ttl(&jwt, room) == 0);
+
+    } else {
+        /* a character alone has no byte */
+        memcpy(last + 1, "A.", 2);
+        jwt.len++;
+        must(jwt_ttl(&jwt, room) == 0);
+    }
+
+    free(jwt.data);
 }
 
 
@@ -177,7 +219,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t                          room;
     u_char                         *arena;
-    ngx_str_t                       text, jwt;
+    ngx_str_t                       text;
     ngx_uint_t                      ttl;
     ngx_http_tsface_json_status_e   status;
 
@@ -203,17 +245,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     (void) jwt_ttl(&text, room);
 
-    /* and as a token's payload: "e30" is an empty object */
-
-    jwt.data = fuzz_alloc(size * 2 + 8);
-    memcpy(jwt.data, "e30.", 4);
-    jwt.len = 4 + base64url(jwt.data + 4, data, size);
-    jwt.data[jwt.len++] = '.';
-
-    must(jwt_ttl(&jwt, NGX_HTTP_TSFACE_JSON_ARENA_SIZE(jwt.len)) == ttl);
-
-    free(jwt.data);
     free(text.data);
+
+    payload(data, size, ttl);
 
     return 0;
 }
