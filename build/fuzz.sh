@@ -11,7 +11,8 @@
 #
 # it starts from t/fuzz/seeds/TARGET and from what earlier runs found, which is
 # kept in OUT/fuzz/corpus/TARGET.  An input that crashes one is kept in
-# OUT/fuzz, and named.  OUT is where build.sh configured nginx.
+# OUT/fuzz, and named.  OUT is where build.sh configured nginx, FUZZ_CC another
+# clang.
 
 set -euo pipefail
 

@@ -21,7 +21,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if __has_include(<sanitizer/asan_interface.h>)
+
 #include <sanitizer/asan_interface.h>
+
+#else
+
+/* a compiler may come without its sanitizers, which the seeds don't need */
+
+#define ASAN_POISON_MEMORY_REGION(p, size)    ((void) (p), (void) (size))
+#define ASAN_UNPOISON_MEMORY_REGION(p, size)  ((void) (p), (void) (size))
+
+#endif
 
 
 /* What does not hold is a crash to libFuzzer, which then keeps the input. */

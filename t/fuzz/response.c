@@ -17,6 +17,10 @@
 #include "ngx_http_tsface_response.h"
 
 
+/* of chunk lines and trailers together */
+#define MAX_OVERHEAD  16384
+
+
 /* What came out of one input. */
 typedef struct {
     ngx_int_t                    rc;         /* of the header */
@@ -397,6 +401,11 @@ check_chunked(const result_t *r, size_t size)
 {
     size_t     len;
     ngx_int_t  rc;
+
+    if (r->body.overhead > MAX_OVERHEAD) {
+        must(r->body_rc == NGX_ERROR);
+        return;
+    }
 
     rc = dechunk(r, r->start + size, &len);
 
