@@ -1,11 +1,13 @@
 #!/bin/sh
 # make bench: what the gateway costs beside plain proxy_pass (a) and Lua (d),
-# and what herds of requests without a token cost in exchanges and failures.
+# what herds of requests without a token cost in exchanges and failures, and
+# what ten thousand credentials do.
 #
-# PARTS ("gateway herd")
+# PARTS ("gateway herd many")
 # gateway: ROUNDS (3), DURATION seconds (3), CONNECTIONS (32),
 #     VARIANTS ("a b c cw d"), TRANSPORTS ("plain tls"), CALLGRIND (1)
 # herd: SIZES ("1 10 100 1000 10000"), WORKERS (4)
+# many: CREDENTIALS (10000), EXCHANGE_RATE (100)
 # TSFACE_NGINX, TSFACE_MODULE
 
 set -eu
