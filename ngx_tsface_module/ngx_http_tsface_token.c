@@ -325,7 +325,6 @@ ngx_http_tsface_token_sync(ngx_http_tsface_token_t *token)
     size_t   size;
 
     size = token->size ? token->size : NGX_HTTP_TSFACE_TOKEN_SIZE;
-    value = token->value;
 
     /* at most twice, unless the token grows meanwhile */
 
@@ -852,8 +851,6 @@ ngx_http_tsface_token_outdated(const ngx_http_tsface_token_t *token)
 
     return 1;
 }
-
-
 
 
 /*
