@@ -61,6 +61,9 @@ static ngx_conf_enum_t  ngx_http_tsface_auth_methods[] = {
     { ngx_string("client_secret_post"), NGX_HTTP_TSFACE_CLIENT_SECRET_POST },
     { ngx_string("client_secret_basic"), NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC },
     { ngx_string("private_key_jwt"), NGX_HTTP_TSFACE_PRIVATE_KEY_JWT },
+    { ngx_string("tls_client_auth"), NGX_HTTP_TSFACE_TLS_CLIENT_AUTH },
+    { ngx_string("self_signed_tls_client_auth"),
+      NGX_HTTP_TSFACE_SELF_SIGNED_TLS_CLIENT_AUTH },
     { ngx_null_string, 0 }
 };
 
@@ -178,6 +181,20 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       0,
       offsetof(ngx_http_tsface_credentials_t, client_key_password),
       NULL },
+
+    { ngx_string("client_certificate"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_set_path_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_certificate),
+      NULL },
+
+    { ngx_string("client_certificate_key"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, client_certificate_key),
+      &ngx_http_tsface_key_min },
 
     { ngx_string("assertion_algorithm"),
       NGX_CONF_TAKE1,
@@ -366,10 +383,12 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
      *     credentials->client_secret_next = NULL;
      *     credentials->client_key = NULL;
      *     credentials->client_key_password = NULL;
+     *     credentials->client_certificate_key = NULL;
      *     credentials->assertion.key = NULL;
      *     credentials->thread_pool = NULL;
      *     credentials->parameters = NULL;
      *     credentials->endpoint_conf.ssl_protocols = 0;
+     *     credentials->endpoint_conf.certificate = NULL;
      */
 
     credentials->auth_method = NGX_CONF_UNSET_UINT;
@@ -409,12 +428,12 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (ngx_http_tsface_credentials_endpoints(cf, &tmcf->endpoints,
                                               credentials)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_http_tsface_credentials_auth_complete(cf, credentials)
+           != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
-
-    ngx_http_tsface_credentials_auth_defaults(credentials);
 
     if (ngx_http_tsface_credentials_fingerprint(credentials) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

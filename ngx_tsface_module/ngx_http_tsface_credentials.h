@@ -27,7 +27,9 @@
 typedef enum {
     NGX_HTTP_TSFACE_CLIENT_SECRET_POST = 0,
     NGX_HTTP_TSFACE_CLIENT_SECRET_BASIC,
-    NGX_HTTP_TSFACE_PRIVATE_KEY_JWT
+    NGX_HTTP_TSFACE_PRIVATE_KEY_JWT,
+    NGX_HTTP_TSFACE_TLS_CLIENT_AUTH,
+    NGX_HTTP_TSFACE_SELF_SIGNED_TLS_CLIENT_AUTH
 } ngx_http_tsface_auth_method_e;
 
 
@@ -53,6 +55,8 @@ struct ngx_http_tsface_credentials_s {
     ngx_uint_t                       basic_encoding;
     ngx_http_tsface_secret_t        *client_key;     /* wiped: see assertion */
     ngx_http_tsface_secret_t        *client_key_password;
+    ngx_str_t                        client_certificate;
+    ngx_http_tsface_secret_t        *client_certificate_key;
     ngx_http_tsface_assertion_t      assertion;      /* no key: not used */
     ngx_str_t                        resource;
     ngx_array_t                     *parameters;     /* of ngx_keyval_t */

@@ -36,12 +36,21 @@ static ngx_int_t ngx_http_tsface_credentials_auth_basic(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_auth_assertion(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials,
+    ngx_http_tsface_auth_password_t *password);
+static ngx_int_t ngx_http_tsface_credentials_auth_certificate(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials,
+    ngx_http_tsface_auth_password_t *password);
+static ngx_int_t ngx_http_tsface_credentials_auth_chain(ngx_conf_t *cf,
+    const ngx_str_t *file, ngx_http_tsface_certificate_t *certificate);
 static EVP_PKEY *ngx_http_tsface_credentials_auth_key(ngx_conf_t *cf,
     ngx_http_tsface_secret_t *source, const char *directive,
     ngx_http_tsface_auth_password_t *password);
 static int ngx_http_tsface_credentials_auth_password(char *buf, int size,
     int writing, void *data);
 static void ngx_http_tsface_credentials_auth_free_key(void *data);
+static void ngx_http_tsface_credentials_auth_free_certificate(void *data);
 
 
 #define ngx_http_tsface_auth_bit(method)   ((ngx_uint_t) 1 << (method))
@@ -56,13 +65,23 @@ static void ngx_http_tsface_credentials_auth_free_key(void *data);
 #define NGX_HTTP_TSFACE_AUTH_JWT                                              \
     ngx_http_tsface_auth_bit(NGX_HTTP_TSFACE_PRIVATE_KEY_JWT)
 
+#define NGX_HTTP_TSFACE_AUTH_TLS                                              \
+    (ngx_http_tsface_auth_bit(NGX_HTTP_TSFACE_TLS_CLIENT_AUTH)                \
+     | ngx_http_tsface_auth_bit(NGX_HTTP_TSFACE_SELF_SIGNED_TLS_CLIENT_AUTH))
+
+#define NGX_HTTP_TSFACE_AUTH_ALL                                              \
+    (NGX_HTTP_TSFACE_AUTH_SECRET|NGX_HTTP_TSFACE_AUTH_JWT                     \
+     |NGX_HTTP_TSFACE_AUTH_TLS)
+
 
 /* In the order of ngx_http_tsface_auth_method_e. */
 
 static const char  *ngx_http_tsface_auth_names[] = {
     "client_secret_post",
     "client_secret_basic",
-    "private_key_jwt"
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth"
 };
 
 
@@ -83,16 +102,40 @@ ngx_http_tsface_credentials_auth(ngx_conf_t *cf,
 }
 
 
-void
-ngx_http_tsface_credentials_auth_defaults(
+ngx_int_t
+ngx_http_tsface_credentials_auth_complete(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
 {
+    ngx_uint_t                    method;
     ngx_http_tsface_assertion_t  *assertion;
 
+    method = credentials->auth_method;
     assertion = &credentials->assertion;
 
+    if ((ngx_http_tsface_auth_bit(method) & NGX_HTTP_TSFACE_AUTH_TLS)
+        && !credentials->token_endpoint->url.tls)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"token_auth_method %s\" in tsface_credentials "
+                           "\"%V\" needs a \"token_endpoint\" with https:",
+                           ngx_http_tsface_auth_names[method],
+                           &credentials->name);
+        return NGX_ERROR;
+    }
+
+    if (credentials->endpoint_conf.certificate
+        && !credentials->token_endpoint->url.tls
+        && !credentials->endpoint->url.tls)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"client_certificate\" in tsface_credentials "
+                           "\"%V\" is not used: no endpoint has https:",
+                           &credentials->name);
+        return NGX_ERROR;
+    }
+
     if (assertion->key == NULL) {
-        return;
+        return NGX_OK;
     }
 
     assertion->client_id = credentials->client_id;
@@ -102,6 +145,8 @@ ngx_http_tsface_credentials_auth_defaults(
     }
 
     ngx_conf_init_value(assertion->lifetime, 60);
+
+    return NGX_OK;
 }
 
 
@@ -136,7 +181,20 @@ ngx_http_tsface_credentials_auth_uses(ngx_conf_t *cf,
 
         { "client_key_password",
           credentials->client_key_password != NULL,
-          NGX_HTTP_TSFACE_AUTH_JWT, 0 },
+          credentials->client_certificate_key ? NGX_HTTP_TSFACE_AUTH_ALL
+                                              : NGX_HTTP_TSFACE_AUTH_JWT, 0 },
+
+        { "client_certificate",
+          credentials->client_certificate.data != NULL,
+          NGX_HTTP_TSFACE_AUTH_ALL,
+          (ngx_http_tsface_auth_bit(credentials->auth_method)
+           & NGX_HTTP_TSFACE_AUTH_TLS)
+              || credentials->client_certificate_key },
+
+        { "client_certificate_key",
+          credentials->client_certificate_key != NULL,
+          NGX_HTTP_TSFACE_AUTH_ALL,
+          credentials->client_certificate.data != NULL },
 
         { "assertion_algorithm",
           credentials->assertion.algorithm != NGX_CONF_UNSET_UINT,
@@ -214,9 +272,8 @@ static ngx_int_t
 ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
 {
-    const char                       *error;
+    ngx_int_t                         rc;
     ngx_http_tsface_secret_t         *secret;
-    ngx_http_tsface_assertion_t      *assertion;
     ngx_http_tsface_auth_password_t   password;
 
     ngx_memzero(&password, sizeof(ngx_http_tsface_auth_password_t));
@@ -235,29 +292,20 @@ ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
         password.value = &secret->value;
     }
 
+    rc = NGX_OK;
+
     if (credentials->client_key != NULL) {
-        assertion = &credentials->assertion;
-
-        assertion->key = ngx_http_tsface_credentials_auth_key(cf,
-                                                       credentials->client_key,
-                                                       "client_key",
-                                                       &password);
-        if (assertion->key == NULL) {
-            return NGX_ERROR;
-        }
-
-        error = ngx_http_tsface_assertion_check(assertion->key,
-                                                &assertion->algorithm);
-        if (error != NULL) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" of \"client_key\" %s",
-                               &credentials->client_key->name, error);
-            return NGX_ERROR;
-        }
+        rc = ngx_http_tsface_credentials_auth_assertion(cf, credentials,
+                                                        &password);
     }
 
-    if (secret == NULL) {
-        return NGX_OK;
+    if (rc == NGX_OK && credentials->client_certificate_key != NULL) {
+        rc = ngx_http_tsface_credentials_auth_certificate(cf, credentials,
+                                                          &password);
+    }
+
+    if (secret == NULL || rc != NGX_OK) {
+        return rc;
     }
 
     ngx_http_tsface_secret_wipe(secret);
@@ -271,6 +319,159 @@ ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_auth_assertion(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials,
+    ngx_http_tsface_auth_password_t *password)
+{
+    const char                   *error;
+    ngx_http_tsface_assertion_t  *assertion;
+
+    assertion = &credentials->assertion;
+
+    assertion->key = ngx_http_tsface_credentials_auth_key(cf,
+                                                       credentials->client_key,
+                                                       "client_key", password);
+    if (assertion->key == NULL) {
+        return NGX_ERROR;
+    }
+
+    error = ngx_http_tsface_assertion_check(assertion->key,
+                                            &assertion->algorithm);
+    if (error != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"client_key\" %s",
+                           &credentials->client_key->name, error);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_credentials_auth_certificate(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials,
+    ngx_http_tsface_auth_password_t *password)
+{
+    int                             rc;
+    ngx_pool_cleanup_t             *cln;
+    ngx_http_tsface_certificate_t  *certificate;
+
+    cln = ngx_pool_cleanup_add(cf->pool,
+                               sizeof(ngx_http_tsface_certificate_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    certificate = cln->data;
+
+    ngx_memzero(certificate, sizeof(ngx_http_tsface_certificate_t));
+
+    cln->handler = ngx_http_tsface_credentials_auth_free_certificate;
+
+    if (ngx_http_tsface_credentials_auth_chain(cf,
+                                              &credentials->client_certificate,
+                                              certificate)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    certificate->key = ngx_http_tsface_credentials_auth_key(cf,
+                                           credentials->client_certificate_key,
+                                           "client_certificate_key", password);
+    if (certificate->key == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = X509_check_private_key(certificate->leaf, certificate->key);
+
+    ERR_clear_error();
+
+    if (rc != 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" of \"client_certificate_key\" is not the "
+                           "key of \"%V\" of \"client_certificate\"",
+                           &credentials->client_certificate_key->name,
+                           &credentials->client_certificate);
+        return NGX_ERROR;
+    }
+
+    credentials->endpoint_conf.certificate = certificate;
+
+    return NGX_OK;
+}
+
+
+/* The leaf comes first, as in a file for ssl_certificate. */
+
+static ngx_int_t
+ngx_http_tsface_credentials_auth_chain(ngx_conf_t *cf, const ngx_str_t *file,
+    ngx_http_tsface_certificate_t *certificate)
+{
+    BIO                              *bio;
+    X509                             *x509;
+    unsigned long                     error;
+    ngx_http_tsface_auth_password_t   none;
+
+    ngx_memzero(&none, sizeof(ngx_http_tsface_auth_password_t));
+
+    bio = BIO_new_file((const char *) file->data, "r");
+
+    if (bio == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" of "
+                           "\"client_certificate\" failed", file);
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    certificate->leaf = PEM_read_bio_X509_AUX(bio, NULL,
+                                     ngx_http_tsface_credentials_auth_password,
+                                     &none);
+    certificate->chain = sk_X509_new_null();
+
+    if (certificate->leaf == NULL || certificate->chain == NULL) {
+        goto failed;
+    }
+
+    while ((x509 = PEM_read_bio_X509(bio, NULL,
+                                     ngx_http_tsface_credentials_auth_password,
+                                     &none))
+           != NULL)
+    {
+        if (sk_X509_push(certificate->chain, x509) == 0) {
+            X509_free(x509);
+            goto failed;
+        }
+    }
+
+    error = ERR_peek_last_error();
+
+    if (ERR_GET_LIB(error) != ERR_LIB_PEM
+        || ERR_GET_REASON(error) != PEM_R_NO_START_LINE)
+    {
+        goto failed;
+    }
+
+    BIO_free(bio);
+    ERR_clear_error();
+
+    return NGX_OK;
+
+failed:
+
+    BIO_free(bio);
+    ERR_clear_error();
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%V\" of \"client_certificate\" is no file of "
+                       "certificates in PEM format", file);
+    return NGX_ERROR;
 }
 
 
@@ -362,4 +563,16 @@ static void
 ngx_http_tsface_credentials_auth_free_key(void *data)
 {
     EVP_PKEY_free(data);
+}
+
+
+/* The key has a clean-up of its own. */
+
+static void
+ngx_http_tsface_credentials_auth_free_certificate(void *data)
+{
+    ngx_http_tsface_certificate_t *certificate = data;
+
+    X509_free(certificate->leaf);
+    sk_X509_pop_free(certificate->chain, X509_free);
 }

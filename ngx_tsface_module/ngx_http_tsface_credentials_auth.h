@@ -19,15 +19,18 @@
 
 /*
  * Checks, when a block has been read, that it has what its method needs and
- * nothing that the method would leave unused, and takes the keys out of their
- * PEM, which is wiped.  Keys are freed with cf->pool.  NGX_ERROR after an
- * emerg message.
+ * nothing that the method would leave unused, and takes keys and certificate
+ * out of their PEM; that of keys is wiped.  They are freed with cf->pool.
+ * NGX_ERROR after an emerg message.
  */
 ngx_int_t ngx_http_tsface_credentials_auth(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 
-/* Sets what has the endpoints for its default. */
-void ngx_http_tsface_credentials_auth_defaults(
+/*
+ * Second step, when the endpoints are known: checks that they fit the method,
+ * sets what has them for its default.  NGX_ERROR after an emerg message.
+ */
+ngx_int_t ngx_http_tsface_credentials_auth_complete(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 
 

@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_tsface_credentials_digest_secret(EVP_MD_CTX *md,
     const ngx_http_tsface_secret_t *secret);
 static ngx_int_t ngx_http_tsface_credentials_digest_key(EVP_MD_CTX *md,
     EVP_PKEY *key);
+static ngx_int_t ngx_http_tsface_credentials_digest_certificate(
+    EVP_MD_CTX *md, const ngx_http_tsface_certificate_t *certificate);
 static ngx_int_t ngx_http_tsface_credentials_digest_str(EVP_MD_CTX *md,
     const ngx_str_t *str);
 static ngx_int_t ngx_http_tsface_credentials_digest_num(EVP_MD_CTX *md,
@@ -111,7 +113,10 @@ static ngx_int_t
 ngx_http_tsface_credentials_digest_auth(EVP_MD_CTX *md,
     const ngx_http_tsface_credentials_t *credentials)
 {
-    const ngx_http_tsface_assertion_t  *assertion;
+    const ngx_http_tsface_assertion_t    *assertion;
+    const ngx_http_tsface_certificate_t  *certificate;
+
+    certificate = credentials->endpoint_conf.certificate;
 
     if (ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
         != NGX_OK
@@ -120,6 +125,8 @@ ngx_http_tsface_credentials_digest_auth(EVP_MD_CTX *md,
            != NGX_OK
         || ngx_http_tsface_credentials_digest_secret(md,
                                                    credentials->client_secret)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_certificate(md, certificate)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -206,6 +213,32 @@ ngx_http_tsface_credentials_digest_key(EVP_MD_CTX *md, EVP_PKEY *key)
     OPENSSL_free(der);
 
     return rc;
+}
+
+
+/* Tokens may be bound to the leaf (RFC 8705 3). */
+
+static ngx_int_t
+ngx_http_tsface_credentials_digest_certificate(EVP_MD_CTX *md,
+    const ngx_http_tsface_certificate_t *certificate)
+{
+    ngx_str_t     digest;
+    unsigned int  len;
+    u_char        buf[EVP_MAX_MD_SIZE];
+
+    if (certificate == NULL) {
+        return ngx_http_tsface_credentials_digest_num(md, 0);
+    }
+
+    if (!X509_digest(certificate->leaf, EVP_sha256(), buf, &len)) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    digest.data = buf;
+    digest.len = len;
+
+    return ngx_http_tsface_credentials_digest_str(md, &digest);
 }
 
 

@@ -288,7 +288,10 @@ ngx_http_tsface_endpoint_create(ngx_conf_t *cf, ngx_array_t *endpoints,
 }
 
 
-/* Of url, the path is no matter of the connection. */
+/*
+ * Of url, the path is no matter of the connection.  Each block has read its
+ * own certificate: no other one's requests come over a connection with it.
+ */
 static ngx_uint_t
 ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
     const ngx_http_tsface_url_t *url,
@@ -302,6 +305,7 @@ ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
            && ngx_http_tsface_endpoint_equal(&endpoint->url.authority,
                                              &url->authority)
            && ngx_http_tsface_endpoint_equal(&endpoint->url.peer, &url->peer)
+           && own->certificate == conf->certificate
            && own->verify == conf->verify
            && ngx_http_tsface_endpoint_equal(&own->trusted_certificate,
                                              &conf->trusted_certificate)
@@ -333,6 +337,7 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     ngx_http_tsface_endpoint_t *endpoint)
 {
     ngx_ssl_t                        *ssl;
+    const char                       *reason;
     ngx_pool_cleanup_t               *cln;
     ngx_http_tsface_endpoint_conf_t  *conf;
 
@@ -366,6 +371,21 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "OpenSSL does not take ssl_ciphers \"%V\"",
                            &conf->ssl_ciphers);
+        return NGX_ERROR;
+    }
+
+    if (conf->certificate
+        && SSL_CTX_use_cert_and_key(ssl->ctx, conf->certificate->leaf,
+                                    conf->certificate->key,
+                                    conf->certificate->chain, 1)
+           == 0)
+    {
+        reason = ERR_reason_error_string(ERR_peek_last_error());
+
+        ERR_clear_error();
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "OpenSSL does not take the client_certificate (%s)",
+                           reason ? reason : "unknown reason");
         return NGX_ERROR;
     }
 

@@ -23,10 +23,19 @@ typedef struct ngx_http_tsface_resolve_s   ngx_http_tsface_resolve_t;
 typedef struct ngx_http_tsface_idle_s      ngx_http_tsface_idle_t;
 
 
+/* What we show of ourselves in a handshake; freed with the configuration. */
+typedef struct {
+    X509                            *leaf;
+    STACK_OF(X509)                  *chain;      /* without the leaf */
+    EVP_PKEY                        *key;
+} ngx_http_tsface_certificate_t;
+
+
 /* What the configuration says of an endpoint. */
 typedef struct {
     ngx_flag_t                       verify;
     ngx_str_t                        trusted_certificate;
+    ngx_http_tsface_certificate_t   *certificate;         /* NULL: none */
     ngx_str_t                        ssl_name;
     ngx_uint_t                       ssl_protocols;
     ngx_str_t                        ssl_ciphers;

@@ -213,6 +213,15 @@ ngx_http_tsface_exchange_proof(ngx_array_t *fields,
         return NGX_ERROR;
     }
 
+    /* RFC 8705 2: the proof is in the handshake */
+
+    if (credentials->auth_method == NGX_HTTP_TSFACE_TLS_CLIENT_AUTH
+        || credentials->auth_method
+           == NGX_HTTP_TSFACE_SELF_SIGNED_TLS_CLIENT_AUTH)
+    {
+        return NGX_OK;
+    }
+
     if (credentials->auth_method == NGX_HTTP_TSFACE_CLIENT_SECRET_POST) {
         return ngx_http_tsface_exchange_field(fields,
                                        (ngx_str_t) ngx_string("client_secret"),

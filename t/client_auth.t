@@ -84,13 +84,70 @@ $client{encrypted} = "client_id encrypted; $jwt/encrypted.pem;"
     . q( assertion_key_id 'a"key\\of';)
     . q( assertion_audience 'https://who/"\\it/is';);
 
+# --- certificates
+
+my $certs = $t->certs_dir;
+
+# The SHA-256 of NAME's certificate, as the sandbox has it.
+sub digest {
+    my ($file) = @_;
+    my ($code, $output) = $t->run(30, qw(openssl x509 -noout -fingerprint
+        -sha256 -in), $file);
+    my ($hex) = $output =~ /=([0-9A-F:]+)$/m;
+    return lc $hex =~ tr/://dr;
+}
+
+my %digest = map { $_ => digest("$certs/$_.pem") }
+    qw(payments support selfsigned);
+
+# Keys as they may lie about for nginx; one is encrypted.
+for my $name (qw(payments support selfsigned)) {
+    $t->secret("$name.key", $t->read_file("$certs/$name.key"));
+}
+openssl('pkey', '-in', "$certs/support.key", '-aes256', '-passout',
+    "pass:$password", '-out', "$keys/support.new");
+$t->secret('support.key', $t->read_file('secrets/support.new'));
+
+sub certificate {
+    my ($name) = @_;
+    return "client_certificate %%CERTS%%/$name.pem;"
+        . " client_certificate_key file:%%DIR%%/secrets/$name.key;";
+}
+
+my %tls = (
+    tls      => [ 'tls_client_auth', 'payments' ],
+    self     => [ 'self_signed_tls_client_auth', 'selfsigned' ],
+    protected => [ 'tls_client_auth', 'support' ],
+    impostor => [ 'tls_client_auth', 'payments' ],
+);
+for my $id (sort keys %tls) {
+    my ($method, $name) = @{ $tls{$id} };
+    $sandbox->set_client(client_id => $id, method => $method, bound => 1,
+        certificate => $digest{ $id eq 'impostor' ? 'support' : $name });
+    $client{$id} = "client_id $id; token_auth_method $method; "
+        . certificate($name);
+}
+$client{tls} .= ' keepalive 0;';
+$client{protected} .= ' client_key_password file:%%DIR%%/secrets/password;';
+
+# the certificate beside another method: it proves nothing, but binds
+$sandbox->set_client(client_id => 'both', bound => 1,
+    secrets => [ 'secret-beside-a-certificate' ]);
+$t->secret('both', 'secret-beside-a-certificate');
+$client{both} = 'client_id both; client_secret file:%%DIR%%/secrets/both; '
+    . certificate('payments');
+register('jwt_and_tls', public_key => $public{ec}, bound => 1);
+$client{jwt_and_tls} = "client_id jwt_and_tls; $jwt/ec.pem; "
+    . certificate('support')
+    . ' client_key_password file:%%DIR%%/secrets/password;';
+
 # --- nginx
 
 # Starts nginx with these credentials, and an empty zone.
-sub run {
-    my (@which) = @_;
+my @running;
 
-    my $blocks = join "\n", map { <<"END" } @which;
+sub conf {
+    my $blocks = join "\n", map { <<"END" } @running;
     tsface_credentials $_ {
         %%ENDPOINT%%
         token_wait   2s;
@@ -99,8 +156,7 @@ sub run {
     }
 END
 
-    $t->stop;
-    $t->start(<<"END");
+    return <<"END";
 %%GLOBALS%%
 http {
     %%HTTP%%
@@ -117,7 +173,17 @@ $blocks
     }
 }
 END
+}
 
+sub run {
+    @running = @_;
+    $t->stop;
+    $t->start(conf());
+    return;
+}
+
+sub reload {
+    $t->reload(conf());
     return;
 }
 
@@ -201,6 +267,131 @@ subtest 'private_key_jwt: a token is that of a key' => sub {
     $t->reload;
     is revoke('rsa'), 204, 'reloaded with another key';
     is scalar(() = exchanges('rsa')), $before + 1, 'one exchange';
+};
+
+subtest 'certificates: on both calls, each its own' => sub {
+    my %shown = (tls => 'payments', self => 'selfsigned',
+        protected => 'support', both => 'payments',
+        jwt_and_tls => 'support');
+    run(sort(keys %shown), 'impostor', 'post');
+
+    for my $id (sort keys %shown) {
+        my $before = $sandbox->revokes;
+        is revoke($id), 204, $id;
+        my ($revoke, @more) = splice @{ [ $sandbox->revokes ] }, $before;
+        is_deeply \@more, [], 'one revoke';
+
+        my ($e) = exchanges($id);
+        is $e->{tls}{client}, $digest{ $shown{$id} }, 'at the token endpoint';
+        is $revoke->{tls}{client}, $digest{ $shown{$id} }, 'at the revoke';
+        is $revoke->{authorization}{sub}, $id, 'with its token';
+        is_deeply $e->{fields}, [ qw(grant_type client_id) ],
+            'nothing but the id is sent' if $id =~ /^(?:tls|self|protected)$/;
+    }
+
+    is revoke('impostor'), 503, "another's certificate";
+    my ($e) = exchanges('impostor');
+    is $e->{reason}, 'another certificate', 'for that';
+
+    is revoke('post'), 204, 'without a certificate';
+    ($e) = exchanges('odd%2Bid');
+    my ($revoke) = reverse $sandbox->revokes;
+    ok !$_->{tls}{client}, 'none is shown' for $e, $revoke;
+};
+
+subtest 'certificates: a resumed session has it, too' => sub {
+    my $before = $sandbox->revokes;
+    is revoke('tls'), 204, 'revoked' for 1 .. 6;
+    my @reused = grep { $_->{tls}{reused} }
+        splice @{ [ $sandbox->revokes ] }, $before;
+    ok @reused, 'sessions are resumed';
+    is $_->{tls}{client}, $digest{payments}, 'the certificate' for @reused;
+};
+
+subtest 'certificates: a token is that of a certificate' => sub {
+    my $before = () = exchanges('both');
+    $t->reload;
+    is revoke('both'), 204, 'reloaded';
+    is scalar(() = exchanges('both')), $before, 'unchanged: no exchange';
+
+    # the old token would be refused beside the new certificate
+    my $revokes = $sandbox->revokes;
+    $client{both} =~ s/payments/selfsigned/g;
+    reload();
+    is revoke('both'), 204, 'reloaded with another certificate';
+    is scalar(() = exchanges('both')), $before + 1, 'one exchange';
+    my ($revoke, @more) = splice @{ [ $sandbox->revokes ] }, $revokes;
+    is_deeply \@more, [], 'none was tried with the old token';
+    is $revoke->{tls}{client}, $digest{selfsigned}, 'the new one is shown';
+};
+
+# A server that wants a certificate by its CA, and knows no other CA.
+subtest 'certificates: intermediate ones are sent' => sub {
+    my $dir = $t->dir . '/conf';
+    my @new = qw(req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes);
+    my %made = (middle => [ "$certs/ca", 'CA:TRUE' ],
+        leaf => [ "$dir/middle", 'CA:FALSE' ]);
+    for my $name (qw(middle leaf)) {
+        my ($ca, $constraint) = @{ $made{$name} };
+        $t->write_file('conf/ext', "basicConstraints=$constraint\n");
+        openssl(@new, '-keyout', "$dir/$name.key", '-out', "$dir/$name.csr",
+            '-subj', "/CN=$name");
+        openssl(qw(x509 -req -days 2 -set_serial 7 -in), "$dir/$name.csr",
+            '-CA', "$ca.pem", '-CAkey', "$ca.key", '-extfile', "$dir/ext",
+            '-out', "$dir/$name.pem");
+    }
+    $t->secret('leaf.key', $t->read_file("$dir/leaf.key"));
+    $t->write_file('conf/both.pem', join '',
+        map { $t->read_file("$dir/$_.pem") } qw(leaf middle));
+
+    my $port = $t->fake_server(sub {
+        my ($socket) = @_;
+        require IO::Socket::SSL;
+        $socket = IO::Socket::SSL->start_SSL($socket, SSL_server => 1,
+            SSL_cert_file => "$certs/localhost.pem",
+            SSL_key_file => "$certs/localhost.key",
+            SSL_verify_mode => 3, SSL_ca_file => "$certs/ca.pem",
+            SSL_session_id_context => 'x') or return;
+        while (my $request = read_request($socket, 30)) {
+            my $body = $request->{line} =~ /token/
+                ? '{"access_token":"tls-token-tls-token","token_type":"Bearer",'
+                    . '"expires_in":3600}' : 'hello';
+            print $socket "HTTP/1.1 200 OK\r\nContent-Length: "
+                . length($body) . "\r\n\r\n$body";
+        }
+    });
+
+    for my $case ([ 'leaf', 503 ], [ 'both', 200 ]) {
+        my ($name, $status) = @$case;
+        $t->stop;
+        $t->start(<<"END");
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+    %%TRAIL%%
+    tsface_credentials ca {
+        endpoint            https://127.0.0.1:$port/cis;
+        token_endpoint      https://127.0.0.1:$port/oidc/token;
+        trusted_certificate %%CERTS%%/ca.pem;
+        client_id           x;
+        token_auth_method   tls_client_auth;
+        client_certificate  $name.pem;
+        client_certificate_key file:%%DIR%%/secrets/leaf.key;
+        token_wait          2s;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / {
+            tsface_pass   ca;
+            tsface_caller \$http_x_caller;
+            tsface_audit  trail;
+        }
+    }
+}
+END
+        is $t->revoke('user-1', timeout => 20)->status, $status, $name;
+    }
 };
 
 like $t->error_log, qr/\[debug\]/, 'the log is at the debug level';

@@ -117,6 +117,23 @@ sub with_key {
         more => 'token_auth_method private_key_jwt; ' . ($more || '') };
 }
 
+# The parts of credentials with a certificate.
+sub with_certificate {
+    my ($name, $more, $key) = @_;
+    $key ||= 'payments.key';
+    return { secret => "client_certificate %%CERTS%%/$name.pem;"
+        . " client_certificate_key file:%%DIR%%/secrets/$key;",
+        more => 'token_auth_method self_signed_tls_client_auth; '
+            . ($more || '') };
+}
+
+my $certs = $t->certs_dir;
+$t->secret('payments.key', $t->read_file("$certs/payments.key"));
+$t->write_file('conf/half.pem', $t->read_file("$certs/payments.pem")
+    . substr $t->read_file("$certs/ca.pem"), 0, 300);
+openssl(qw(req -x509 -days 2 -subj /CN=small -key),
+    "$dir/secrets/rsa1024.pem", '-out', "$dir/conf/small.pem");
+
 my $at = qr{ in \Q$dir\E/conf/test-\d+\.conf:\d+};
 my $other = 'endpoint https://api.example.com/cis;';
 my $token = 'token_endpoint https://api.example.com/oidc/token;';
@@ -336,6 +353,51 @@ my @refused = (
     [ 'duplicate key', with_key('rsa.pem',
         'client_key file:%%DIR%%/secrets/rsa.pem;'), qr/client_key.*duplicate/ ],
 
+    # certificates
+    [ 'tls_client_auth without a certificate', { secret => '',
+        more => 'token_auth_method tls_client_auth;' },
+        qr/no "client_certificate".*tls_client_auth/ ],
+    [ 'certificate without a key', { more => 'client_certificate '
+        . '%%CERTS%%/payments.pem;' }, qr/no "client_certificate_key"/ ],
+    [ 'key of no certificate', { more => 'client_certificate_key '
+        . 'file:%%DIR%%/secrets/payments.key;' }, qr/no "client_certificate"/ ],
+    [ 'secret with self_signed_tls_client_auth', with_certificate('payments',
+        'client_secret file:%%DIR%%/secrets/good;'),
+        qr/"client_secret".*not used.*self_signed_tls_client_auth/ ],
+    [ 'key of another certificate', with_certificate('support'),
+        qr/payments\.key.*not the key of.*support\.pem/ ],
+    [ 'no such certificate', with_certificate('none'),
+        qr/none\.pem.*client_certificate.*failed.*No such file/ ],
+    [ 'certificate is none', { more => 'client_certificate '
+        . '%%DIR%%/secrets/good; client_certificate_key '
+        . 'file:%%DIR%%/secrets/payments.key;' },
+        qr/secrets\/good.*no file of certificates/ ],
+    [ 'half a chain', { more => 'client_certificate %%DIR%%/conf/half.pem; '
+        . 'client_certificate_key file:%%DIR%%/secrets/payments.key;' },
+        qr/half\.pem.*no file of certificates/ ],
+    [ 'certificate key others can read', with_certificate('payments', '',
+        'open.pem'), qr/open\.pem.*0644/ ],
+    [ 'encrypted certificate key', with_certificate('payments', '',
+        'encrypted.pem'), qr/encrypted\.pem.*client_certificate_key.*is enc/ ],
+    [ 'password of a certificate key that is not encrypted',
+        with_certificate('payments',
+        'client_key_password file:%%DIR%%/secrets/password;'),
+        qr/client_key_password.*not encrypted/ ],
+    [ 'tls_client_auth over http', { %{ with_certificate('payments') },
+        region => 'endpoint https://127.0.0.1:1/cis; '
+        . 'token_endpoint http://127.0.0.1:1/oidc/token;' },
+        qr/tls_client_auth.*"token_endpoint" with https/ ],
+    [ 'certificate for no TLS', { more => 'client_certificate '
+        . '%%CERTS%%/payments.pem; client_certificate_key '
+        . 'file:%%DIR%%/secrets/payments.key;',
+        region => 'endpoint http://127.0.0.1:1/cis; '
+        . 'token_endpoint http://127.0.0.1:1/oidc/token;' },
+        qr/"client_certificate".*not used.*https/ ],
+    [ 'small certificate key', { more => 'client_certificate '
+        . '%%DIR%%/conf/small.pem; client_certificate_key '
+        . 'file:%%DIR%%/secrets/rsa1024.pem;' },
+        qr/OpenSSL does not take the client_certificate.*too small/ ],
+
     [ 'reserved parameter', { more => 'parameter client_secret x;' },
         qr/client_secret/ ],
     [ 'reserved parameter grant_type', { more => 'parameter grant_type x;' },
@@ -375,6 +437,10 @@ for my $row (@refused) {
 }
 
 my @accepted = (
+    [ 'certificate', with_certificate('payments') ],
+    [ 'certificate beside a secret', { more => 'client_certificate '
+        . '%%CERTS%%/payments.pem; client_certificate_key '
+        . 'file:%%DIR%%/secrets/payments.key;' } ],
     [ 'RSA key', with_key('rsa.pem') ],
     [ 'RSA key for PS256', with_key('rsa.pem', 'assertion_algorithm PS256;') ],
     [ 'EC key', with_key('ec.pem', 'assertion_algorithm ES256;') ],

@@ -21,6 +21,7 @@ for my $key ([ 'rsa', '' ], [ 'rsa-encrypted', '-aes256 -pass pass:of-a-key' ]) 
     $t->secret($name, $t->read_file("secrets/$name"));
 }
 $t->secret('password', "of-a-key\n");
+$t->secret('payments.key', $t->read_file("$certs/payments.key"));
 $t->write_file('conf/mime.types', 'types { text/html html; }');
 
 my @files = grep { -e } "$root/README.md", sort glob "$root/docs/*.md";
@@ -55,6 +56,9 @@ sub here {
     $conf =~ s{^(\s*client_secret\s+)credential:[^;\s]+}{$1credential:x}mg;
     $conf =~ s{^(\s*client_key\s+)file:[^;\s]+;}
         {"$1file:$dir/secrets/rsa" . ($& =~ /encrypted/ ? '-encrypted;' : ';')}mge;
+    $conf =~ s{^(\s*client_certificate\s+)[^;]+}{$1$certs/payments.pem}mg;
+    $conf =~ s{^(\s*client_certificate_key\s+)file:[^;\s]+}
+        {$1file:$dir/secrets/payments.key}mg;
     $conf =~ s{^(\s*client_key_password\s+)file:[^;\s]+}
         {$1file:$dir/secrets/password}mg;
     $conf =~ s{(client_secret\s+env:(\w+))}{ $ENV{$2} = 'an-env-secret'; $1 }ge;

@@ -229,6 +229,42 @@ subtest 'private_key_jwt' => sub {
         '401 not the registered method', 'nor an assertion where a secret is';
 };
 
+# A token for one certificate, where another one is shown or none.
+subtest 'client certificates' => sub {
+    my $cert = "$DIR/cert/server.pem";
+    my $hex = unpack 'H*', Net::SSLeay::X509_digest(
+        Net::SSLeay::PEM_read_bio_X509(Net::SSLeay::BIO_new_file($cert, 'r')),
+        Net::SSLeay::EVP_get_digestbyname('sha256'));
+    my $asking = start_box('--listen', 'https://127.0.0.1:0'
+        . "?cert=$cert&key=$DIR/cert/server.key&client=ask");
+    local $url = $asking->{listen}[0];
+    my %ua = map { $_->[0] => Mojo::UserAgent->new(ca => "$DIR/cert/ca.pem",
+        $_->[1] ? (cert => "$DIR/cert/$_->[1].pem",
+            key => "$DIR/cert/$_->[1].key") : ()) }
+        ['none'], ['right', 'server'], ['wrong', 'ca'];
+    my $control = sub ($client) {
+        $ua{none}->post("$url/_sandbox/client", json => $client)->res->code;
+    };
+    my %form = (grant_type => 'client_credentials', client_id => 'tls');
+    my $post = sub ($which, $path, @more) {
+        return $ua{$which}->post("$url$path", @more)->res;
+    };
+
+    my %client = (client_id => 'tls', method => 'tls_client_auth');
+    is $control->(\%client), 400, 'needs a certificate';
+    is $control->({%client, certificate => $hex, bound => 1}), 200, 'has one';
+
+    my $res = $post->('right', $TOKEN, form => \%form);
+    is $res->code, 200, 'the right one';
+    my $bearer = {Authorization => 'Bearer ' . $res->json->{access_token}};
+    is $post->($_, $TOKEN, form => \%form)->code, 401, $_ for qw(none wrong);
+    is $post->('right', $TOKEN, form => {%form,
+        client_secret => 'sandbox-secret'})->code, 401, 'no secret instead';
+
+    is $post->($_, $REVOKE, $bearer, json => {user_id => 'alice'})->code,
+        $_ eq 'right' ? 204 : 401, "bound token: $_" for sort keys %ua;
+};
+
 subtest 'revoke' => sub {
     fresh();
     my $token = client_token();

@@ -127,7 +127,7 @@ sub new {
 
     $self->{pid} = $t->spawn($log, $^X, "$TSFace::Test::ROOT/t/sandbox",
         '--listen', "https://127.0.0.1:$self->{https}"
-            . "?cert=$certs/localhost.pem&key=$certs/localhost.key",
+            . "?cert=$certs/localhost.pem&key=$certs/localhost.key&client=ask",
         '--listen', "http://127.0.0.1:$self->{http}",
         '--log', "$dir/sandbox.jsonl", '--ready-file', "$dir/sandbox.ready",
         '--quiet', '--users', 20, @options);

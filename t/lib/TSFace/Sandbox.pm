@@ -114,6 +114,10 @@ sub handler ($self, $tx) {
     my $name    = $NAME{$path} // 'other';
     my $service = $self->{service};
     my $bearer  = $service->bearer($req);
+
+    my $tls = $self->_connection($tx)->{tls};
+    local $service->{peer} = $tls && $tls->{client};
+
     my ($fault, $answer) = $self->_decide($tx, $name, $bearer);
 
     if ($self->{switches}->values->{edge_headers} eq 'on' || $answer->{edge}) {
@@ -224,11 +228,16 @@ sub _connection ($self, $tx) {
 sub _tls ($stream) {
     my $handle = $stream->handle;
     return undef unless $handle->isa('IO::Socket::SSL');
+
+    # SHA-256 of the certificate that the client showed, in hex
+    my $certificate = $handle->peer_certificate
+        && $handle->get_fingerprint('sha256') =~ s/^sha256\$//r;
     return {
         version => $handle->get_sslversion,
         cipher  => $handle->get_cipher,
         sni     => $handle->get_servername,
         reused  => $handle->get_session_reused ? true : false,
+        $certificate ? (client => $certificate) : (),
     };
 }
 

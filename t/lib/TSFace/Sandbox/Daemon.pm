@@ -27,6 +27,14 @@ sub _listen ($self, $listen) {
     );
     $args{SSL_verify_mode} = hex $query->param('verify')
         if defined $query->param('verify');
+
+    # Any certificate will do in the handshake, if there is one: which of them
+    # is whose is registered with the clients.  TLS sessions need a context then.
+    if (($query->param('client') // '') eq 'ask') {
+        $args{SSL_verify_mode}     = IO::Socket::SSL::SSL_VERIFY_PEER();
+        $args{SSL_verify_callback} = sub { 1 };
+        $args{SSL_session_id_context} = 'sandbox';
+    }
     my $context = IO::Socket::SSL::SSL_Context->new(%args)
         or die "can't use the certificate for $listen: "
         . "$IO::Socket::SSL::SSL_ERROR\n";

@@ -8,7 +8,7 @@ package TSFace::Sandbox::Service;
 
 use v5.36;
 
-use MIME::Base64 qw(decode_base64);
+use MIME::Base64 qw(decode_base64 encode_base64url);
 use Mojo::Util   qw(url_unescape);
 use Time::HiRes  ();
 
@@ -27,8 +27,11 @@ use constant {
 my %METHOD = (
     secret          => [],
     private_key_jwt => ['public_key'],
+    tls_client_auth => ['certificate'],
+    self_signed_tls_client_auth => ['certificate'],
 );
-my @REGISTERED = qw(method public_key key_id alg audience);
+my @REGISTERED
+    = qw(method public_key key_id alg audience certificate bound);
 
 my @GENERIC_PERMISSIONS = qw(apps:delete authenticators:delete);
 
@@ -170,8 +173,12 @@ sub token ($self, $req) {
     $log{fields} = $names;
     $log{values} = _harmless($form) if $switch->{log_values} eq 'on';
 
+    # That a certificate is the proof shows in nothing that is sent.
     my ($id, $secret, $method)
         = _client_authentication($req, $form, $switch->{basic_encoding});
+    my $client = defined $id ? $self->{clients}{$id} : undef;
+    $method //= $client->{method}
+        if $client && $client->{method} =~ /tls_client_auth$/;
     $log{client_id}   = $id     if defined $id;
     $log{auth_method} = $method if defined $method;
     $log{$_} = $form->{$_}
@@ -193,7 +200,6 @@ sub token ($self, $req) {
     return $refuse->('grant_type')
         unless ($form->{grant_type} // '') eq 'client_credentials';
 
-    my $client = $self->{clients}{$id};
     my $wrong = $client
         ? $self->_wrong_proof($req, $form, $client, $secret, $method, \%log)
         : 'unknown client';
@@ -220,6 +226,11 @@ sub _wrong_proof ($self, $req, $form, $client, $secret, $method, $log) {
     return 'not the registered method' if $method ne $registered;
     return $self->_wrong_assertion($req, $form, $client, $log)
         if $method eq 'private_key_jwt';
+    if ($method ne 'secret') {
+        return 'no certificate' unless defined $self->{peer};
+        return $self->{peer} eq $client->{certificate}
+            ? undef : 'another certificate';
+    }
 
     my ($which) = grep { $client->{secrets}[$_] eq $secret }
         0 .. $#{$client->{secrets}};
@@ -247,7 +258,8 @@ sub _token_answer ($self, $client, $resource, $log) {
     undef $reuse if $reuse && $reuse->{dies} <= time;
 
     my $token = $reuse ? $reuse->{token}
-        : $self->_mint(_client_claims($client), undef, $resource);
+        : $self->_mint({%{_client_claims($client)}, $self->_bound($client)},
+        undef, $resource);
     my $ttl = $reuse ? $reuse->{dies} - time : $switch->{token_ttl};
     $log->{issued} = TSFace::Sandbox::Token::fingerprint($token);
 
@@ -261,6 +273,15 @@ sub _token_answer ($self, $client, $resource, $log) {
         },
     };
 }
+
+# RFC 8705, 3: a token that is good only beside the certificate it was made
+# for.
+sub _bound ($self, $client) {
+    return unless $client->{bound} && defined $self->{peer};
+    return (cnf => {'x5t#S256' => _thumbprint($self->{peer})});
+}
+
+sub _thumbprint ($hex) { return encode_base64url(pack 'H*', $hex // '') }
 
 sub _token_body ($token, $ttl, $switch) {
     my $kind = $switch->{token_body};
@@ -447,6 +468,8 @@ sub _refuse_bearer ($self, $bearer) {
     my $good = $bearer->{state} eq 'valid'
         && ($switch->{resource_check} eq 'off'
         || $bearer->{claims}{aud} eq $switch->{audience});
+    my $cnf = $good && $bearer->{claims}{cnf};
+    undef $good if $cnf && $cnf->{'x5t#S256'} ne _thumbprint($self->{peer});
     return if $good;
     return $switch->{bad_bearer} eq 'invalid_token'
         ? _error(401, 'Invalid token')
