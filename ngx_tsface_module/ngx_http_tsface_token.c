@@ -514,7 +514,7 @@ ngx_http_tsface_token_timer(ngx_event_t *ev)
 {
     ngx_http_tsface_token_t *token = ev->data;
 
-    /* mends what a predecessor may have written while it was replaced */
+    /* a predecessor's number may be there, if it was killed */
 
     ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
 

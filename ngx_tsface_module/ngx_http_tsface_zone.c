@@ -1064,29 +1064,15 @@ ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
 void
 ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *shm_zone)
 {
-    ngx_uint_t               i;
     ngx_http_tsface_zone_t  *zone;
-    ngx_http_tsface_slot_t  *slot;
-
-    if (ngx_worker >= NGX_HTTP_TSFACE_ZONE_WORKERS) {
-        return;
-    }
 
     zone = shm_zone->data;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
     /* a predecessor that still leaves after a reload is not heard any more */
 
-    zone->sh->workers[ngx_worker] = (ngx_atomic_uint_t) ngx_pid;
-
-    for (i = 0; i < NGX_HTTP_TSFACE_ZONE_CHAINS; i++) {
-        for (slot = zone->sh->slots[i]; slot; slot = slot->next) {
-            slot->waiting[ngx_worker] = 0;
-        }
+    if (ngx_worker < NGX_HTTP_TSFACE_ZONE_WORKERS) {
+        zone->sh->workers[ngx_worker] = (ngx_atomic_uint_t) ngx_pid;
     }
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
 }
 
 

@@ -213,9 +213,10 @@ void ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
     ngx_http_tsface_meter_stat_t *stat);
 
 /*
- * Requests that wait for a token.  A worker gives its number, n; the sum is
- * that of the workers that live.  The number of a worker that dies goes with
- * it: from when its successor has called worker_start(), or at once.
+ * Requests that wait for a token.  A worker gives its number, n, of each slot
+ * soon after worker_start(), and when it changes; the sum is that of the
+ * workers that live.  So the number of one that dies goes with it.  Workers
+ * behind the 64th are not counted.
  */
 void ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *zone);
 void ngx_http_tsface_slot_wait(ngx_shm_zone_t *zone,
