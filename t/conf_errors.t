@@ -224,6 +224,21 @@ my @refused = (
         'tsface_limit_zone $uri zone=lim:1m rate=1r/s;' }, qr/lim/ ],
     [ 'unknown region', { region => 'region mars;' }, qr/mars.*sbx|region.*mars/ ],
 
+    # status
+    [ 'unknown format of the status', { server =>
+        'location /s { tsface_status xml; }' },
+        qr/"xml" in "tsface_status".*json or prometheus/ ],
+    [ 'two formats of the status', { server =>
+        'location /s { tsface_status json; tsface_status prometheus; }' },
+        qr/"tsface_status" directive is duplicate/ ],
+    [ 'status with two parameters', { server =>
+        'location /s { tsface_status json prometheus; }' },
+        qr/invalid number of arguments in "tsface_status"/ ],
+    [ 'ready with a parameter', { server => 'location /r { tsface_ready on; }' },
+        qr/invalid number of arguments in "tsface_ready"/ ],
+    [ 'required neither on nor off', { more => 'required yes;' },
+        qr/invalid value "yes" in "required"/ ],
+
     # zones
     [ 'zone too small', { zone => 'tsface_zone zone=tsface:8k;' },
         qr/too small|tsface.*small/ ],

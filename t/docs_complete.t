@@ -138,14 +138,39 @@ described('results', 5, sub { row('audit.md', 'result') =~ /`\Q$_[0]\E`/ },
 # --- status: fields, states, classes, counters
 
 my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
-    $source{status} =~ /\*ngx_http_tsface_(?:classes|counters)\[\] = \{(.*?)\}/gs;
+    $source{status} =~ /ngx_http_tsface_status_(?:classes|counters|states)\[\]
+        [ ]=[ ]\{(.*?)\}/gsx;
 
-described('fields of the status', 20, sub { row('status.md', $_[0]) },
-    literals($source{status}) =~ /"(\w+)":/g);
+described('fields of the status', 30, sub { row('status.md', $_[0]) },
+    literals($source{status_json}) =~ /"(\w+)":/g);
 
 described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[0]\E`/ },
     sort(keys %in_array),
     map { /"(\w+)"/g } $source{status} =~ /\breturn ([^;(]*"\w+"[^;]*);/g);
+
+# --- metrics, with their types and labels
+
+my %type = ($source{status_prometheus} =~
+        /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
+    map { $_ => 'gauge' } $source{status_prometheus} =~
+        /^ {4}\{ "(tsface_\w+)",$/mg);
+described('metrics', 20, sub {
+    row('status.md', $_[0]) =~ /^\| `\w+` \| \Q$type{$_[0]}\E \|/
+}, sort keys %type);
+
+my %metric = map { $_ => 1 } keys %type;
+my ($table) = $doc{'status.md'} =~ /^## Prometheus\n(.*?)^## /ms;
+described('metrics that are described', 20, sub { $metric{$_[0]} },
+    $table =~ /^\| `(tsface_\w+)`/mg);
+described('metrics in alerts', 5,
+    sub { $metric{$_[0] =~ s/_(?:bucket|sum|count)$//r} },
+    $table =~ /^ {8,}.*?\b(tsface_\w+)/mg);
+
+my %label = map { $_ => 1 } $source{status_prometheus} =~
+    /[{,"](\w+)=\\"%/g, $source{status_prometheus} =~
+    /"(operation|credentials)", /g;
+described('labels of metrics', 7, sub { $table =~ /^\|.*\| [^|]*`\Q$_[0]\E`/m },
+    sort keys %label);
 
 # --- log messages: every one that is not of the configuration
 

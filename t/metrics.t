@@ -8,15 +8,11 @@ use TSFace::Test;
 my $t = TSFace::Test->new;
 $t->secret('wrong', 'not-the-secret-of-the-client');
 
-my ($format, $secret) = ('', 'sandbox');
-
-sub start {
-    my ($zone) = @_;
-    return <<"END";
+$t->start(<<'END');
 %%GLOBALS%%
 http {
     %%HTTP%%
-    $zone
+    tsface_zone "zone=a\"b\\c:1m";
     %%CREDENTIALS%%
     tsface_credentials bad.one {
         endpoint       http://127.0.0.1:%%PORT_1%%/cis;
@@ -30,19 +26,17 @@ http {
         listen 127.0.0.1:%%PORT_0%%;
         location / {
             tsface_pass   sandbox;
-            tsface_caller \$http_x_caller;
+            tsface_caller $http_x_caller;
             tsface_audit  trail;
         }
         location = /status     { tsface_status; }
         location = /json       { tsface_status json; }
         location = /prometheus { tsface_status prometheus;
-                                 if (\$http_x_if) { set \$x 1; } }
+                                 if ($http_x_if) { set $x 1; } }
     }
 }
 END
-}
 
-$t->start(start('tsface_zone "zone=a\\"b\\\\c:1m";'));
 $t->allow(qr/connect\(\) failed|exchange for credentials "bad.one" failed/);
 
 my $sandbox = $t->sandbox;
@@ -183,16 +177,27 @@ is $json->{refusals}{user_id_empty}, 1, 'JSON: refusals';
 is $json->{zone}{name}, 'a"b\\c', 'JSON: name of the zone, escaped';
 is $json->{requests}{refused}, 2, 'JSON: as many as before';
 
-# --- promtool
+# --- promtool, on this and on what the documentation prints
 
 my ($promtool) = grep { -x } map { "$_/promtool" } split /:/, $ENV{PATH};
 SKIP: {
-    skip 'no promtool: build/deps.sh test', 2 if !$promtool;
+    skip 'no promtool: build/deps.sh test', 6 if !$promtool;
     my $file = $t->write_file('metrics.txt', page('/prometheus')->body);
     my ($code, $output) = $t->run(30, 'sh', '-c',
         "$promtool check metrics < $file 2>&1");
     is $code, 0, 'promtool check metrics';
     is $output, '', 'has nothing to say';
+
+    my $doc = $t->read_file("$TSFace::Test::ROOT/docs/status.md");
+    for my $what ([ 'scrape_configs', 'config' ], [ 'groups', 'rules' ]) {
+        my ($yaml) = $doc =~ /^    (\Q$what->[0]\E:\n(?:     .*\n)+)/m;
+        $yaml =~ s/^    //mg;
+        $file = $t->write_file("$what->[1].yml", $yaml);
+        ($code, $output) = $t->run(30, 'sh', '-c',
+            "$promtool check $what->[1] $file 2>&1");
+        is $code, 0, "promtool check $what->[1]" or diag $output;
+        like $output, qr/SUCCESS/, 'a success';
+    }
 }
 
 done_testing;
