@@ -169,7 +169,7 @@ my $blocks = join '', map { <<"END" } sort keys %at;
     }
 END
 
-$t->{blocks}{ZONE} = sub { 'tsface_zone zone=tsface:8m;' };
+$t->{blocks}{ZONE} = sub { 'tsface_zone zone=tsface:8m exchange_rate=1000r/s;' };
 $t->{connections} = 2048;
 $t->start(<<"END");
 %%GLOBALS%%
