@@ -45,6 +45,35 @@ $t->hide('secret-mark-one', 'secret-mark-two', 'mark-0000');
 $t->write_file('tmp/n', 0);
 $t->write_file('tmp/refuse', '');
 
+# Keys of which OpenSSL makes what it needs: their text is needed no more.
+for my $key ([ plain => () ], [ locked => qw(-aes256 -pass pass:pass-mark-x) ]) {
+    my ($name, @cipher) = @$key;
+    my $file = $t->dir . "/secrets/$name.key";
+    my ($code, $output) = $t->run(30, qw(openssl genpkey -algorithm RSA
+        -pkeyopt rsa_keygen_bits:2048), @cipher, '-out', "$file.new");
+    die $output if $code;
+    $t->secret("$name.key", $t->read_file("$file.new"));
+}
+$t->secret('password', "pass-mark-x\n");
+my $line = (split /\n/, $t->read_file('secrets/plain.key'))[5];
+my $locked_line = (split /\n/, $t->read_file('secrets/locked.key'))[5];
+
+my $with_key = join "\n", map { <<"END" } 'plain', 'locked';
+    tsface_credentials $_ {
+        endpoint            https://127.0.0.1:$port/cis;
+        token_endpoint      https://127.0.0.1:$token_port/oidc/token;
+        ssl_name            localhost;
+        trusted_certificate %%CERTS%%/ca.pem;
+        client_id           $_;
+        token_auth_method   private_key_jwt;
+        client_key          file:%%DIR%%/secrets/$_.key;
+        %%PASSWORD%%
+    }
+END
+$with_key =~ s/%%PASSWORD%%//;
+$with_key =~ s{%%PASSWORD%%}
+    {client_key_password file:%%DIR%%/secrets/password;};
+
 my $conf = <<"END";
 %%GLOBALS%%
 http {
@@ -141,6 +170,19 @@ if ($ENV{TSFACE_TEST_LONG}) {
         sleep 3;
     }
     is found($now), 0, 'the token of the old credentials is nowhere';
+}
+
+# --- keys
+
+{
+    (my $third = $conf) =~ s/%%ID%%/client-one/;
+    $third =~ s/(?=    server \{)/$with_key/;
+    $t->stop;
+    $t->start($third);
+    is $t->revoke('u')->status, 204, 'started with keys';
+    is found($line), 0, 'the text of a key is nowhere';
+    is found($locked_line), 0, 'nor that of an encrypted one';
+    is found('pass-mark-x'), 0, 'nor its password';
 }
 
 done_testing;
