@@ -3,17 +3,18 @@
  * Copyright (C) The ngx_tsface_module authors
  *
  * Short strings out of headers and request lines: "METHOD target", and the
- * whole input as a target, a Content-Type, an Authorization, a challenge and a
- * value of a form.
+ * whole input as a target, a Content-Type, an Authorization, an Accept, a
+ * challenge and a value of a form.
  */
 
-/* link: operation.c problem.c json.c challenge.c form.c */
+/* link: operation.c problem.c json.c accept.c challenge.c form.c */
 
 
 #include "fuzz.h"
 
 #include <ctype.h>
 
+#include "ngx_http_tsface_accept.h"
 #include "ngx_http_tsface_challenge.h"
 #include "ngx_http_tsface_form.h"
 #include "ngx_http_tsface_operation.h"
@@ -227,10 +228,98 @@ bearer(const ngx_str_t *value)
 }
 
 
+/* Whether what is written behind str is outside of its quotes. */
+
+static int
+unquoted(const ngx_str_t *str)
+{
+    size_t  i, quotes;
+
+    quotes = 0;
+
+    for (i = 0; i < str->len; i++) {
+
+        if (str->data[i] == '\\') {
+            /* not told apart here */
+            return 0;
+        }
+
+        quotes += (str->data[i] == '"');
+    }
+
+    return quotes % 2 == 0;
+}
+
+
+static ngx_uint_t
+prometheus(const ngx_str_t *one, const ngx_str_t *two)
+{
+    ngx_http_tsface_accept_t  accept;
+
+    memset(&accept, 0, sizeof(ngx_http_tsface_accept_t));
+
+    ngx_http_tsface_accept_line(&accept, one);
+    ngx_http_tsface_accept_line(&accept, two);
+
+    must(accept.json <= 1001 && accept.application <= 1001
+         && accept.plain <= 1001 && accept.openmetrics <= 1001
+         && accept.text <= 1001 && accept.any <= 1001);
+
+    return ngx_http_tsface_accept_prometheus(&accept);
+}
+
+
+static void
+accept_lines(const ngx_str_t *value)
+{
+    size_t      i;
+    ngx_str_t   other, suffix, empty;
+    ngx_uint_t  wanted, quoted;
+
+    ngx_str_set(&empty, "");
+    wanted = prometheus(value, &empty);
+
+    must(prometheus(value, value) == wanted);
+
+    other = changed(value, "");
+    must(prometheus(&other, &empty) == wanted);
+    free(other.data);
+
+    /* a second line is the first one's continuation */
+
+    ngx_str_set(&suffix, "text/plain;q=0.7, */*;q=0.3");
+
+    if (unquoted(value)) {
+        other = changed(value, ",text/plain;q=0.7, */*;q=0.3");
+        must(prometheus(&other, &empty) == prometheus(value, &suffix));
+        free(other.data);
+
+        /* nor does it matter what is in quotes */
+
+        other = changed(value, "");
+        quoted = 0;
+
+        for (i = 0; i < other.len; i++) {
+            if (other.data[i] == '"') {
+                quoted = !quoted;
+
+            } else if (quoted) {
+                other.data[i] = 'x';
+            }
+        }
+
+        must(prometheus(&other, &empty) == wanted);
+        free(other.data);
+    }
+
+    ngx_str_set(&suffix, "application/json");
+    must(prometheus(value, &suffix) == 0);
+}
+
+
 static void
 challenge(const ngx_str_t *value)
 {
-    size_t                       i, quotes;
     ngx_str_t                    other;
     ngx_http_tsface_challenge_e  error;
 
@@ -246,17 +335,7 @@ challenge(const ngx_str_t *value)
 
     /* the first one counts, whatever follows if it is not in its quotes */
 
-    quotes = 0;
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] == '\\') {
-            return;
-        }
-
-        quotes += (value->data[i] == '"');
-    }
-
-    if (quotes % 2) {
+    if (!unquoted(value)) {
         return;
     }
 
@@ -318,6 +397,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     content_type(&whole);
     bearer(&whole);
+    accept_lines(&whole);
     challenge(&whole);
     form(&whole);
 
