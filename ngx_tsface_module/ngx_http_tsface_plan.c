@@ -13,6 +13,12 @@
 
 #define NGX_HTTP_TSFACE_PLAN_MIN_LEAD     60000
 #define NGX_HTTP_TSFACE_PLAN_FLOOR        50
+
+/*
+ * A token is not sent in its last seconds: on its way, or by a clock that is
+ * ahead of ours, it would expire.
+ */
+#define NGX_HTTP_TSFACE_PLAN_MARGIN       5000
 #define NGX_HTTP_TSFACE_PLAN_MAX_SECONDS  315360000
 
 /*
@@ -56,9 +62,10 @@ void
 ngx_http_tsface_plan_token(ngx_http_tsface_plan_t *plan, ngx_msec_t now,
     ngx_msec_t ttl, ngx_msec_t min_interval, uint32_t random)
 {
-    ngx_msec_t  lead, delay;
+    ngx_msec_t  life, lead, delay;
 
     ttl = ngx_min(ttl, NGX_HTTP_TSFACE_PLAN_MAX_SPAN);
+    life = ttl - ngx_min(ttl / 10, NGX_HTTP_TSFACE_PLAN_MARGIN);
 
     lead = ngx_max(ttl / 5, NGX_HTTP_TSFACE_PLAN_MIN_LEAD);
     lead = ngx_min(lead, ttl / 2);
@@ -66,11 +73,11 @@ ngx_http_tsface_plan_token(ngx_http_tsface_plan_t *plan, ngx_msec_t now,
 
     delay = ttl - lead;
 
-    if (delay < min_interval && min_interval < ttl) {
+    if (delay < min_interval && min_interval < life) {
         delay = min_interval;
     }
 
-    plan->expires = now + ttl;
+    plan->expires = now + life;
     plan->refresh = now + delay;
 }
 

@@ -46,7 +46,8 @@ typedef struct {
 ngx_http_tsface_exchange_e ngx_http_tsface_plan_classify(ngx_uint_t status);
 
 /*
- * Plans a token that lives ttl ms from now.  Refresh at max(20 % of ttl,
+ * Plans a token that lives ttl ms from now; it is not used in the last 10 % of
+ * that, at most 5 s.  Refresh at max(20 % of ttl,
  * 60 s), at most 50 %, before expiry, minus up to 10 % of that lead as
  * jitter (random is any number); but not within min_interval of now unless
  * the token would be dead by then.

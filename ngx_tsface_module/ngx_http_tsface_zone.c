@@ -377,34 +377,45 @@ ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone)
 void
 ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
 {
-    ngx_msec_t               now;
+    ngx_msec_t               now, second, last;
     ngx_http_tsface_zone_t  *zone;
     ngx_http_tsface_slot_t  *slot;
 
     zone = shm_zone->data;
     now = ngx_current_msec;
 
-    /* without the lock: at worst two workers sweep */
+    /* a chain for each second that has passed; without the lock: or twice */
 
-    if (now / 1000 == zone->sh->swept / 1000) {
+    second = zone->sh->swept / 1000;
+    last = now / 1000;
+
+    if (second == last) {
         return;
     }
 
     zone->sh->swept = now;
 
+    if (last - second > NGX_HTTP_TSFACE_ZONE_CHAINS) {
+        second = last - NGX_HTTP_TSFACE_ZONE_CHAINS;
+    }
+
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    for (slot = zone->sh->slots[now / 1000 % NGX_HTTP_TSFACE_ZONE_CHAINS];
-         slot;
-         slot = slot->next)
-    {
-        if (slot->token
-            && ngx_http_tsface_later(now,
-                                     slot->touched
-                                     + NGX_HTTP_TSFACE_SLOT_STALE))
+    while (second != last) {
+        second++;
+
+        for (slot = zone->sh->slots[second % NGX_HTTP_TSFACE_ZONE_CHAINS];
+             slot;
+             slot = slot->next)
         {
-            ngx_http_tsface_slot_drop(zone, slot);
-            slot->version++;
+            if (slot->token
+                && ngx_http_tsface_later(now,
+                                         slot->touched
+                                         + NGX_HTTP_TSFACE_SLOT_STALE))
+            {
+                ngx_http_tsface_slot_drop(zone, slot);
+                slot->version++;
+            }
         }
     }
 

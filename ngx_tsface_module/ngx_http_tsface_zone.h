@@ -98,8 +98,8 @@ ngx_http_tsface_slot_t *ngx_http_tsface_zone_slot(ngx_shm_zone_t *zone,
 
 /*
  * Wipes tokens of configurations that are no more: of slots that no worker has
- * used for three minutes.  Looks at a part of the zone, at most once a second;
- * call it often.
+ * used for three minutes.  Looks at a part of the zone, as large as the time
+ * since the last call: once in a minute is often enough.
  */
 void ngx_http_tsface_zone_sweep(ngx_shm_zone_t *zone);
 
