@@ -90,6 +90,11 @@ static const ngx_http_tsface_metric_t  ngx_http_tsface_metrics[] = {
       offsetof(ngx_http_tsface_token_stat_t, slot.generation),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
+    { "tsface_secret_in_use",
+      "The secret that the token endpoint took last: 1, 2, 0 for none.",
+      offsetof(ngx_http_tsface_token_stat_t, slot.secret),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
     { "tsface_exchange_failures_in_a_row",
       "Failed exchanges since the last that succeeded.",
       offsetof(ngx_http_tsface_token_stat_t, slot.fails),

@@ -115,6 +115,7 @@ is $m->{'tsface_refusals_total{reason="no_token"}'}, 0, 'a zero is there';
 my $of = '{credentials="sandbox"}';
 is $m->{"tsface_token_valid$of"}, 1, 'a token';
 is $m->{"tsface_token_generation$of"}, 1, 'the first';
+is $m->{"tsface_secret_in_use$of"}, 1, 'with the current secret';
 like $m->{"tsface_token_expires_seconds$of"}, qr/^[1-9]\d*\.\d{3}$/, 'expires';
 like $m->{"tsface_token_refresh_seconds$of"}, qr/^[1-9]\d*\.\d{3}$/, 'refresh';
 cmp_ok $m->{"tsface_token_refresh_seconds$of"}, '<',
