@@ -102,6 +102,12 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
 
             (void) ngx_http_tsface_slot_reap_lease(zone, token[i].slot);
 
+            /* and a reload may have brought a secret that is not refused */
+
+            (void) ngx_http_tsface_slot_hurry(zone, token[i].slot,
+                                              token[i].rotation.both,
+                                              ngx_current_msec);
+
             ngx_http_tsface_token_sync(&token[i]);
 
             /* connecting needs the event loop */

@@ -10,6 +10,7 @@ my $t = TSFace::Test->new(workers => 2, timeout => 120);
 my $sandbox = $t->sandbox;
 my $dir = $t->{dir};
 
+$t->secret('cred-next', "old-secret-one\n");
 $t->secret('two', "old-secret-one\nnew-secret-two\n");
 $t->secret('current', "refused-secret\n");
 $t->secret('next', "new-secret-two\n");
@@ -17,6 +18,12 @@ $t->secret('reread', "old-secret-one\n", 0640);
 $t->secret('both-wrong', "refused-secret\nrefused-secret-2\n", 0640);
 $t->hide($_) for qw(old-secret-one new-secret-two refused-secret
     refused-secret-2 newest-secret);
+
+$ENV{TSFACE_SECRET} = 'refused-secret';
+$ENV{TSFACE_SECRETS} = "refused-secret\nold-secret-one";
+$ENV{CREDENTIALS_DIRECTORY} = "$dir/secrets";
+
+my $n;
 
 sub secrets {
     $sandbox->set_client(client_id => 'sandbox-client', secrets => [@_]);
@@ -36,6 +43,9 @@ END
     [ two => 'client_secret file:%%DIR%%/secrets/two;' ],
     [ sources => 'client_secret file:%%DIR%%/secrets/current;'
         . ' client_secret_next file:%%DIR%%/secrets/next;' ],
+    [ places => 'client_secret env:TSFACE_SECRET;'
+        . ' client_secret_next credential:cred-next;' ],
+    [ lines => 'client_secret env:TSFACE_SECRETS;' ],
     [ reread => 'client_secret file:%%DIR%%/secrets/reread;' ],
     [ wrong => 'client_secret file:%%DIR%%/secrets/both-wrong;' ],
     [ basic => 'client_secret file:%%DIR%%/secrets/two;'
@@ -82,6 +92,15 @@ is status('two')->{secret_in_use}, 1, 'secret 1 is in use';
 is status('two')->{secret_reread}, 'reload', 'a file of root alone';
 is status('reread')->{secret_reread}, 'change', 'a file of the group';
 
+# --- other sources than files
+
+for my $which (qw(places lines)) {
+    is revoke($which)->status, 204, "$which: the next secret is good";
+    is join(',', exchanges($which)), '401,200', 'and is tried second';
+    is status($which)->{secret_in_use}, 2, 'secret 2 is in use';
+    is status($which)->{secret_reread}, 'reload', 'not read again';
+}
+
 # --- both are refused: both are tried, once, then there is a pause
 
 is join(',', exchanges('wrong')), '401,401', 'two refused secrets, two tries';
@@ -117,6 +136,21 @@ is join(',', @after[@before .. $#after]), '200,200,200',
     'the secret that worked is remembered, by all workers';
 is scalar(() = $t->error_log =~ /secret 1 of credentials "two" was refused/g),
     1, 'told once';
+
+# --- a reload with another secret ends the pause, too
+
+is revoke('sources')->status, 503, 'a pause';
+$t->secret('next', "new-secret-two-and-more\n");
+$t->reload;
+is revoke('sources')->status, 503, 'another secret is tried, and refused';
+is join(',', (exchanges('sources'))[-2, -1]), '401,401', 'at once';
+$n = exchanges('sources');
+$t->reload;
+is revoke('sources')->status, 503, 'with the same, a reload tries none';
+is scalar(exchanges('sources')), $n, 'the pause goes on';
+$t->secret('next', "new-secret-two\n");
+$t->reload;
+is revoke('sources')->status, 204, 'with a good one all is well';
 
 # --- remembered over a reload
 
@@ -162,7 +196,7 @@ is status('reread')->{secret_in_use}, 1, 'number 1 now';
 
 # ... and in the pause after a refusal
 
-my $n = exchanges('wrong');
+$n = exchanges('wrong');
 $t->secret('both-wrong', "old-secret-one\n", 0640);
 my $begin = time;
 $t->wait_for(sub { status('wrong')->{state} eq 'ready' }, 15);

@@ -135,6 +135,17 @@ is $t->revoke('u')->status, 204, 'revoked' for 1 .. 6;
 cmp_ok found('mark-00001-'), '>=', 1, 'the token in use is found: the search works';
 cmp_ok found('secret-mark-one'), '>=', 1, 'so is the secret';
 
+# --- and not in core dumps: flag "dd" of its memory
+
+for my $pid ($t->workers) {
+    my @shared = grep { m{^[0-9a-f]+-[0-9a-f]+ rw-s .*/dev/zero}m
+        && /^Size:\s+1024 kB/m } split /(?=^[0-9a-f]+-[0-9a-f]+ )/m,
+        $t->read_file("/proc/$pid/smaps");
+    is scalar(grep { !/^VmFlags:.*\bdd\b/m } @shared), 0,
+        'the zone is kept out of core dumps';
+    ok @shared, 'it was looked at';
+}
+
 # --- a token is replaced
 
 $t->write_file('tmp/refuse', 'mark-00001-');
