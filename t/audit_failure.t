@@ -52,6 +52,7 @@ http {
             tsface_caller $http_x_caller;
             tsface_audit  strict;
         }
+        location = /status { tsface_status json; }
     }
 
     server {
@@ -94,6 +95,15 @@ for (1 .. 30) {
 }
 ok $sandbox->revokes > $forwarded, 'forwarded';
 like $t->error_log, qr/lenient/, 'and the error log says so';
+
+# What can be read in the error log is counted.
+my $status = http($t->port, 'GET', '/status')->json;
+my $refused = () = $t->access_log =~ / 503 /g;
+is $status->{refusals}{audit_failed}, $refused, 'status: refusals'
+    if ok $refused >= 3, 'some were refused';
+my $unrecorded = () = $t->error_log =~ /could not record the outcome/g;
+is $status->{requests}{unrecorded}, $unrecorded, 'status: outcomes unrecorded'
+    if ok $unrecorded, 'some outcomes were not recorded';
 
 unlink "$dir/small/filler";
 $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10);
