@@ -52,7 +52,8 @@ http {
             tsface_caller $http_x_caller;
             tsface_audit  strict;
         }
-        location = /status { tsface_status json; }
+        location = /status  { tsface_status json; }
+        location = /metrics { tsface_status prometheus; }
     }
 
     server {
@@ -101,6 +102,9 @@ my $status = http($t->port, 'GET', '/status')->json;
 my $refused = () = $t->access_log =~ / 503 /g;
 is $status->{refusals}{audit_failed}, $refused, 'status: refusals'
     if ok $refused >= 3, 'some were refused';
+ok $t->wait_for(sub { http($t->port, 'GET', '/metrics')->body
+    =~ /^tsface_trail_failing\{trail="strict",worker="\d"\} 1$/m }, 5),
+    'a worker says that its trail fails';
 my $unrecorded = () = $t->error_log =~ /could not record the outcome/g;
 is $status->{requests}{unrecorded}, $unrecorded, 'status: outcomes unrecorded'
     if ok $unrecorded, 'some outcomes were not recorded';
