@@ -165,6 +165,8 @@ ngx_http_tsface_token_timer(ngx_event_t *ev)
 {
     ngx_http_tsface_token_t *token = ev->data;
 
+    ngx_http_tsface_zone_sweep(token->zone);
+
     /* a predecessor's number may be there, if it was killed */
 
     ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
