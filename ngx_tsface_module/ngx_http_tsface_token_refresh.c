@@ -62,9 +62,14 @@ ngx_http_tsface_token_poke(ngx_http_tsface_token_t *token)
         return;
     }
 
-    /* a worker that leaves fetches only for requests it still has */
+    /*
+     * A worker that leaves fetches only for requests it still has.  Others may
+     * still come to need the slot: it must not be given up, and be another's.
+     */
 
     if ((ngx_exiting || ngx_terminate) && ngx_queue_empty(&token->waiters)) {
+        ngx_http_tsface_token_sync(token);
+        ngx_add_timer(&token->timer, NGX_HTTP_TSFACE_TOKEN_TOUCH);
         return;
     }
 
