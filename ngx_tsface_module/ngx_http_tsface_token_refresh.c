@@ -210,8 +210,11 @@ ngx_http_tsface_token_reread(void *data)
         return;
     }
 
-    if (ngx_http_tsface_slot_hurry(token->zone, token->slot,
-                                   token->rotation.both, ngx_current_msec))
+    /* what could not be read again is no news: another worker's may be */
+
+    if (!token->rotation.failing
+        && ngx_http_tsface_slot_hurry(token->zone, token->slot,
+                                      token->rotation.both, ngx_current_msec))
     {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "tsface tries the changed secret of credentials \"%V\"",
