@@ -140,8 +140,8 @@ ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
     ngx_msec_t              place;
     ngx_http_tsface_lane_e  lane;
 
-    if (slot->placed
-        && ngx_http_tsface_later(now,
+    if (slot->placed != zone->sh->pace
+        || ngx_http_tsface_later(now,
                                  slot->place + NGX_HTTP_TSFACE_PLACE_LATE))
     {
         slot->placed = 0;
@@ -156,14 +156,14 @@ ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
                           && ngx_http_tsface_later(slot->place, now)))
     {
         place = ngx_http_tsface_plan_place(&zone->sh->lanes[lane], now,
-                                           zone->intervals[lane]);
+                                           zone->sh->intervals[lane]);
 
         if (!slot->placed || ngx_http_tsface_later(slot->place, place)) {
             slot->place = place;
         }
 
         slot->lane = lane;
-        slot->placed = 1;
+        slot->placed = zone->sh->pace;
     }
 
     return !ngx_http_tsface_later(slot->place, now);
@@ -437,9 +437,28 @@ ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
 void
 ngx_http_tsface_zone_worker_start(ngx_shm_zone_t *shm_zone)
 {
+    ngx_uint_t               i;
     ngx_http_tsface_zone_t  *zone;
 
     zone = shm_zone->data;
+
+    /* another rate: all queue up anew, and not behind what the old one left */
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (ngx_memcmp(zone->sh->intervals, zone->intervals,
+                   sizeof(zone->intervals))
+        != 0)
+    {
+        for (i = 0; i < NGX_HTTP_TSFACE_NLANES; i++) {
+            zone->sh->intervals[i] = zone->intervals[i];
+            zone->sh->lanes[i] = ngx_current_msec;
+        }
+
+        zone->sh->pace++;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
 
     /* a predecessor that still leaves after a reload is not heard any more */
 

@@ -53,7 +53,7 @@ struct ngx_http_tsface_slot_s {
     ngx_msec_t                   not_before;
     ngx_uint_t                   timed;         /* not_before counts */
 
-    ngx_uint_t                   placed;        /* place and lane count */
+    ngx_uint_t                   placed;        /* pace of place; 0: none */
     ngx_http_tsface_lane_e       lane;
     ngx_msec_t                   place;
 
@@ -82,6 +82,9 @@ typedef struct {
      */
     ngx_http_tsface_slot_t      *slots[NGX_HTTP_TSFACE_ZONE_CHAINS];
 
+    /* of the newest configuration; places of another pace are void */
+    ngx_msec_t                   intervals[NGX_HTTP_TSFACE_NLANES];
+    ngx_uint_t                   pace;
     ngx_msec_t                   lanes[NGX_HTTP_TSFACE_NLANES];
     ngx_msec_t                   swept;
 
