@@ -112,7 +112,7 @@ ngx_http_tsface_json_token(ngx_http_tsface_page_t *page,
     if (slot->valid) {
         ngx_http_tsface_page_add(page, "\"age_ms\":%M,\"expires_in_ms\":%M,"
                                  "\"refresh_in_ms\":%M,",
-                                 ngx_current_msec - slot->obtained,
+                                 ngx_http_tsface_token_age(slot->obtained),
                                  ngx_http_tsface_status_left(slot->expires),
                                  ngx_http_tsface_status_left(slot->refresh));
     }

@@ -271,7 +271,7 @@ ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
             break;
 
         case NGX_HTTP_TSFACE_METRIC_SINCE:
-            ms = ngx_current_msec - ms;
+            ms = ngx_http_tsface_token_age(ms);
             break;
 
         default: /* NGX_HTTP_TSFACE_METRIC_DURATION */

@@ -173,7 +173,7 @@ ngx_http_tsface_token_get(ngx_http_tsface_token_t *token,
         value->value.data = token->value;
         value->value.len = token->info.len;
         value->generation = token->info.generation;
-        value->age = ngx_current_msec - token->info.obtained;
+        value->age = ngx_http_tsface_token_age(token->info.obtained);
         return NGX_OK;
     }
 
@@ -254,6 +254,18 @@ ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
         stat->usable = 1;
         stat->serves = (ngx_msec_t) left;
     }
+}
+
+
+/* The worker that obtained the token may be ahead: it has read the clock. */
+ngx_msec_t
+ngx_http_tsface_token_age(ngx_msec_t obtained)
+{
+    ngx_msec_int_t  age;
+
+    age = (ngx_msec_int_t) (ngx_current_msec - obtained);
+
+    return age > 0 ? (ngx_msec_t) age : 0;
 }
 
 

@@ -75,5 +75,8 @@ typedef struct {
 void ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
     ngx_http_tsface_token_stat_t *stat);
 
+/* How old a token is that was obtained then, not less than 0. */
+ngx_msec_t ngx_http_tsface_token_age(ngx_msec_t obtained);
+
 
 #endif /* _NGX_HTTP_TSFACE_TOKEN_H_INCLUDED_ */
