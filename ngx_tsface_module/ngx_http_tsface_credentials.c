@@ -32,6 +32,8 @@ static char *ngx_http_tsface_credentials_parameter(ngx_conf_t *cf,
 static char *ngx_http_tsface_credentials_protocols(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 
+static ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_first(
+    const ngx_array_t *array, ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_secrets(ngx_conf_t *cf,
@@ -443,8 +445,33 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     credentials->index = tmcf->credentials.nelts;
+    credentials->first = ngx_http_tsface_credentials_first(&tmcf->credentials,
+                                                           credentials);
 
     return ngx_http_tsface_block_add(&tmcf->credentials, credentials);
+}
+
+
+/* Under several names, a client has one slot in the zone. */
+static ngx_http_tsface_credentials_t *
+ngx_http_tsface_credentials_first(const ngx_array_t *array,
+    ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_uint_t                       i;
+    ngx_http_tsface_credentials_t  **cp;
+
+    cp = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+        if (ngx_memcmp(cp[i]->fingerprint, credentials->fingerprint,
+                       NGX_HTTP_TSFACE_FINGERPRINT_LEN)
+            == 0)
+        {
+            return cp[i];
+        }
+    }
+
+    return credentials;
 }
 
 

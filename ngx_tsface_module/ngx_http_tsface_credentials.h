@@ -81,6 +81,7 @@ struct ngx_http_tsface_credentials_s {
     u_char                           fingerprint[
                                         NGX_HTTP_TSFACE_FINGERPRINT_LEN];
     ngx_uint_t                       index;          /* in main conf */
+    ngx_http_tsface_credentials_t   *first;          /* with its fingerprint */
 
     /* the worker's own, made by ngx_http_tsface_token_start() */
     ngx_http_tsface_token_t         *token;

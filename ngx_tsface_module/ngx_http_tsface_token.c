@@ -62,6 +62,7 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
 
     for (i = 0; i < credentials->nelts; i++) {
         token[i].credentials = cp[i];
+        token[i].waiting = &token[cp[i]->first->index].count;
         token[i].zone = zone;
 
         ngx_queue_init(&token[i].waiters);
@@ -188,8 +189,8 @@ ngx_http_tsface_token_wait(ngx_http_tsface_token_t *token,
 {
     ngx_queue_insert_tail(&token->waiters, &waiter->queue);
 
-    token->waiting++;
-    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
+    (*token->waiting)++;
+    ngx_http_tsface_slot_wait(token->zone, token->slot, *token->waiting);
 
     /* the first of them sees to it that somebody fetches a token */
 
@@ -207,8 +208,8 @@ ngx_http_tsface_token_unwait(ngx_http_tsface_token_t *token,
 
     ngx_queue_remove(&waiter->queue);
 
-    token->waiting--;
-    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
+    (*token->waiting)--;
+    ngx_http_tsface_slot_wait(token->zone, token->slot, *token->waiting);
 }
 
 

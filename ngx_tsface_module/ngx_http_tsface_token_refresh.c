@@ -174,7 +174,7 @@ ngx_http_tsface_token_timer(ngx_event_t *ev)
 
     /* a predecessor's number may be there, if it was killed */
 
-    ngx_http_tsface_slot_wait(token->zone, token->slot, token->waiting);
+    ngx_http_tsface_slot_wait(token->zone, token->slot, *token->waiting);
 
     if (token->info.version != ngx_http_tsface_slot_version(token->slot)) {
         ngx_http_tsface_token_sync(token);

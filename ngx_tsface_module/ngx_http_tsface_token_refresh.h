@@ -34,7 +34,8 @@ struct ngx_http_tsface_token_s {
     ngx_event_t                     resume;     /* posted */
     ngx_queue_t                     waiters;
     ngx_queue_t                     ready;
-    ngx_uint_t                      waiting;    /* in both */
+    ngx_uint_t                     *waiting;    /* in both, for the slot */
+    ngx_uint_t                      count;      /* what that points to */
 
     /* the exchange that this worker makes */
     ngx_http_tsface_rotation_t      rotation;

@@ -1,0 +1,65 @@
+#!/usr/bin/perl
+# Two names for one client, which differ in nothing that decides what the
+# token is: one slot.
+
+use lib 't/lib';
+use TSFace::Test;
+
+my $t = TSFace::Test->new(workers => 1);
+my $sandbox = $t->sandbox;
+$t->allow(qr/exchange for credentials/);
+$sandbox->fault(kind => 'delay', path => 'token', ms => 7000, count => 20);
+$t->start(<<'END');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+    %%TRAIL%%
+    tsface_credentials patient {
+        %%ENDPOINT%%
+        %%CLIENT%%
+        exchange_timeout 8s;
+        token_wait       4s;
+    }
+    tsface_credentials hasty {
+        %%ENDPOINT%%
+        %%CLIENT%%
+        exchange_timeout 8s;
+        token_wait       1s;
+        required off;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        location / {
+            tsface_pass   $http_x_which;
+            tsface_caller anonymous;
+            tsface_audit  off;
+        }
+        location = /status { tsface_status json; }
+    }
+}
+END
+my $body = '{"user_id":"user-1"}';
+sub request { my ($w) = @_;
+my $request = "POST /v1/users/face/revoke HTTP/1.1\r\nHost: x\r\nX-Which: $w\r\n"
+    . "Content-Type: application/json\r\nContent-Length: "
+    . length($body) . "\r\n\r\n$body";
+        my $socket = connect_to($t->port);
+        print $socket $request;
+        return $socket; }
+sub waiting {
+   return join ' ', map { "$_->{name}=$_->{waiting}" } @{ http($t->port, 'GET', '/status')->json->{credentials} };
+}
+sleep 1;
+my @a = map { request('patient') } 1 .. 8;
+sleep 0.5;
+is waiting(), 'patient=8 hasty=8', 'eight wait for one name';
+my $b = request('hasty');
+sleep 0.3;
+is waiting(), 'patient=9 hasty=9', 'and one for the other';
+readline $b;
+sleep 0.3;
+is waiting(), 'patient=8 hasty=8', 'which has gone';
+like scalar(readline $_), qr/^HTTP\/1.1 503 /, 'no token' for @a;
+is waiting(), 'patient=0 hasty=0', 'nobody waits any more';
+done_testing;
