@@ -34,9 +34,11 @@ static ngx_uint_t ngx_http_tsface_endpoint_same(
 static ngx_uint_t ngx_http_tsface_endpoint_equal(const ngx_str_t *one,
     const ngx_str_t *two);
 static ngx_int_t ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint);
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
 static ngx_int_t ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint);
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
+static ngx_int_t ngx_http_tsface_endpoint_trust(ngx_conf_t *cf,
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
 static ngx_uint_t ngx_http_tsface_is_address(const ngx_str_t *host);
 
 
@@ -269,7 +271,9 @@ ngx_http_tsface_endpoint_create(ngx_conf_t *cf, ngx_array_t *endpoints,
     endpoint->ssl_name_is_address =
                              ngx_http_tsface_is_address(&endpoint->ssl_name);
 
-    if (url->tls && ngx_http_tsface_endpoint_ssl(cf, endpoint) != NGX_OK) {
+    if (url->tls
+        && ngx_http_tsface_endpoint_ssl(cf, endpoint, endpoints) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -334,7 +338,7 @@ ngx_http_tsface_endpoint_equal(const ngx_str_t *one, const ngx_str_t *two)
 
 static ngx_int_t
 ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint)
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
 {
     ngx_ssl_t                        *ssl;
     const char                       *reason;
@@ -410,8 +414,9 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     SSL_CTX_set_options(ssl->ctx, SSL_OP_CLEANSE_PLAINTEXT);
 #endif
 
-    return conf->verify ? ngx_http_tsface_endpoint_verify(cf, endpoint)
-                        : NGX_OK;
+    return conf->verify
+           ? ngx_http_tsface_endpoint_verify(cf, endpoint, endpoints)
+           : NGX_OK;
 }
 
 
@@ -421,37 +426,18 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
  */
 static ngx_int_t
 ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint)
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
 {
     int                 rc;
     SSL_CTX            *ctx;
     const char         *name;
-    ngx_str_t          *file;
     X509_VERIFY_PARAM  *param;
 
     ctx = endpoint->ssl->ctx;
-    file = &endpoint->conf.trusted_certificate;
 
-    if (file->len) {
-        if (SSL_CTX_load_verify_locations(ctx, (char *) file->data, NULL)
-            == 0)
-        {
-            ERR_clear_error();
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "cannot load trusted_certificate \"%V\": a file "
-                               "of PEM certificates is expected", file);
-            return NGX_ERROR;
-        }
-
-    } else if (SSL_CTX_set_default_verify_paths(ctx) == 0) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "SSL_CTX_set_default_verify_paths() failed");
+    if (ngx_http_tsface_endpoint_trust(cf, endpoint, endpoints) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    /* successful loads may leave errors in the queue */
-
-    ERR_clear_error();
 
     param = SSL_CTX_get0_param(ctx);
     name = (const char *) endpoint->ssl_name.data;
@@ -473,6 +459,59 @@ ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
 
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_verify_depth(ctx, NGX_HTTP_TSFACE_VERIFY_DEPTH);
+
+    return NGX_OK;
+}
+
+
+/* A set of CA certificates takes a megabyte: one that was read is shared. */
+static ngx_int_t
+ngx_http_tsface_endpoint_trust(ngx_conf_t *cf,
+    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
+{
+    SSL_CTX                      *ctx;
+    ngx_str_t                    *file;
+    ngx_uint_t                    i;
+    ngx_http_tsface_endpoint_t  **elts;
+
+    ctx = endpoint->ssl->ctx;
+    file = &endpoint->conf.trusted_certificate;
+    elts = endpoints->elts;
+
+    for (i = 0; i < endpoints->nelts; i++) {
+
+        if (elts[i]->ssl
+            && elts[i]->conf.verify
+            && ngx_http_tsface_endpoint_equal(
+                                         &elts[i]->conf.trusted_certificate,
+                                         file))
+        {
+            SSL_CTX_set1_cert_store(ctx,
+                                    SSL_CTX_get_cert_store(elts[i]->ssl->ctx));
+            return NGX_OK;
+        }
+    }
+
+    if (file->len) {
+        if (SSL_CTX_load_verify_locations(ctx, (char *) file->data, NULL)
+            == 0)
+        {
+            ERR_clear_error();
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "cannot load trusted_certificate \"%V\": a file "
+                               "of PEM certificates is expected", file);
+            return NGX_ERROR;
+        }
+
+    } else if (SSL_CTX_set_default_verify_paths(ctx) == 0) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "SSL_CTX_set_default_verify_paths() failed");
+        return NGX_ERROR;
+    }
+
+    /* successful loads may leave errors in the queue */
+
+    ERR_clear_error();
 
     return NGX_OK;
 }
