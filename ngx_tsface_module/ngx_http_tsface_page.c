@@ -152,7 +152,10 @@ ngx_http_tsface_page_send(ngx_http_tsface_page_t *page, ngx_uint_t status,
     r->headers_out.content_length_n = page->size;
     r->headers_out.content_type.data = (u_char *) type;
     r->headers_out.content_type.len = ngx_strlen(type);
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    /* gzip_types and the like compare it without parameters */
+
+    r->headers_out.content_type_len = strcspn(type, ";");
     r->headers_out.content_type_lowcase = NULL;
 
     rc = ngx_http_send_header(r);

@@ -22,8 +22,11 @@ http {
     }
     %%TRAIL%%
 
+    gzip_types      text/plain;
+    gzip_min_length 1;
     server {
         listen 127.0.0.1:%%PORT_0%%;
+        location /gzip/ { gzip on; tsface_status prometheus; }
         location / {
             tsface_pass   sandbox;
             tsface_caller $http_x_caller;
@@ -81,6 +84,9 @@ for my $row (
 }
 is page('/prometheus', 'X-If' => 1)->header('Content-Type'), $plain,
     'in an "if", too';
+
+is http($t->port, 'GET', '/gzip/', headers => [ 'Accept-Encoding', 'gzip' ])
+    ->header('Content-Encoding'), 'gzip', 'gzip_types text/plain';
 
 my $answer = http($t->port, 'HEAD', '/prometheus');
 is $answer->status, 200, 'HEAD';
