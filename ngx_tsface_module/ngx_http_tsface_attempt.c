@@ -274,6 +274,8 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
 
         ctx->intent = 0;
         ctx->attempt = NULL;
+        ctx->generation = 0;
+        ctx->has_fingerprint = 0;
         ctx->step = NGX_HTTP_TSFACE_STEP_INTENT;
         ctx->resumed = NGX_AGAIN;
         return;

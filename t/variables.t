@@ -92,4 +92,18 @@ like $line->{reason}, qr/^upstream_/, 'its $tsface_reason';
 
 is http($t->port, 'GET', '/plain')->body, '[]', 'empty elsewhere';
 
+# the second attempt gets no token: none is the last attempt's
+
+$t->allow(qr/exchange for credentials/);
+logged();
+sleep 5;    # min_interval
+$sandbox->revoke_tokens;
+$sandbox->fault(kind => 'status', path => 'token', status => 500, count => 99);
+is $t->revoke('user-4', timeout => 20)->status, 503, 'no second token';
+$line = logged();
+is $line->{attempts}, 2, 'attempts';
+is $line->{reason}, 'no_token', 'reason';
+is $line->{generation}, '-', 'the second attempt has no token';
+is $line->{age}, '-', 'and so no age';
+
 done_testing;
