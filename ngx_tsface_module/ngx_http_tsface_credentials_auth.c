@@ -32,6 +32,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_tsface_credentials_auth_uses(ngx_conf_t *cf,
     const ngx_http_tsface_credentials_t *credentials);
+static ngx_int_t ngx_http_tsface_credentials_auth_audience(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_auth_basic(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
@@ -140,11 +142,37 @@ ngx_http_tsface_credentials_auth_complete(ngx_conf_t *cf,
 
     assertion->client_id = credentials->client_id;
 
-    if (assertion->audience.data == NULL) {
-        assertion->audience = credentials->token_endpoint_url;
+    ngx_conf_init_value(assertion->lifetime, 60);
+
+    return assertion->audience.data
+           ? NGX_OK
+           : ngx_http_tsface_credentials_auth_audience(cf, credentials);
+}
+
+
+/* RFC 7523 3: URLs are compared as text, so it is the one that is asked. */
+
+static ngx_int_t
+ngx_http_tsface_credentials_auth_audience(ngx_conf_t *cf,
+    ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_str_t                    *audience;
+    const ngx_http_tsface_url_t  *url;
+
+    audience = &credentials->assertion.audience;
+    url = &credentials->token_endpoint->url;
+
+    audience->data = ngx_pnalloc(cf->pool, sizeof("https://") - 1
+                                           + url->authority.len
+                                           + credentials->token_uri.len);
+    if (audience->data == NULL) {
+        return NGX_ERROR;
     }
 
-    ngx_conf_init_value(assertion->lifetime, 60);
+    audience->len = ngx_sprintf(audience->data, "%s%V%V",
+                                url->tls ? "https://" : "http://",
+                                &url->authority, &credentials->token_uri)
+                    - audience->data;
 
     return NGX_OK;
 }

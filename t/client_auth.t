@@ -243,6 +243,23 @@ subtest 'private_key_jwt: each algorithm' => sub {
     }
 };
 
+subtest 'private_key_jwt: the audience is the URL that is asked' => sub {
+    local $client{ec} = $client{ec};
+    my $url = 'https://127.0.0.1:' . $sandbox->https_port;
+    run('ec');
+    $t->stop;
+    my $conf = conf() =~ s{%%ENDPOINT%%}{
+        endpoint            $url/cis/;
+        token_endpoint      HTTPS://127.0.0.1:${\ $sandbox->https_port}/oidc/token/;
+        trusted_certificate %%CERTS%%/ca.pem;}r;
+    $t->start($conf);
+    is revoke('ec'), 204, 'a slash at the end, and large letters';
+    my ($e) = exchanges('ec');
+    is $e->{assertion}{claims}{aud}, "$url/oidc/token", 'are not in it';
+    run(qw(rsa pss ec encrypted stranger));
+    is revoke('rsa'), 204, 'as before';
+};
+
 subtest 'private_key_jwt: a new assertion for each exchange' => sub {
     for (1 .. 4) {
         $sandbox->revoke_tokens(sub => 'ec');
