@@ -306,5 +306,12 @@ ngx_http_tsface_exchange_free(ngx_http_tsface_exchange_t *exchange)
         ngx_explicit_memzero(client->body.data, client->body.len);
     }
 
+    /* an answer that broke off, or was malformed behind its token, is here */
+
+    if (client->buf) {
+        ngx_explicit_memzero(client->buf->start,
+                             client->buf->end - client->buf->start);
+    }
+
     ngx_destroy_pool(exchange->pool);
 }
