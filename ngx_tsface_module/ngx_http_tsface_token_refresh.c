@@ -391,6 +391,11 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
         return;
     }
 
+    if (rc != NGX_OK) {
+        /* the lease was lost: the slot is another worker's matter */
+        return;
+    }
+
     ngx_http_tsface_token_works(token);
 
     if (token->info.fails || token->info.generation == 0) {
