@@ -255,6 +255,8 @@ ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone->shpool->log_nomem = 0;
 
+    sh->swept = ngx_current_msec;
+
     sh->root_size = sizeof(ngx_http_tsface_zone_sh_t);
     sh->slot_size = sizeof(ngx_http_tsface_slot_t);
     sh->version = NGX_HTTP_TSFACE_ZONE_VERSION;
@@ -389,7 +391,9 @@ ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
     second = zone->sh->swept / 1000;
     last = now / 1000;
 
-    if (second == last) {
+    /* or the clock of this worker is behind that of the one before */
+
+    if (second == last || !ngx_http_tsface_later(now, zone->sh->swept)) {
         return;
     }
 
