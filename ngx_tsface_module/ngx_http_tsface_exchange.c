@@ -236,7 +236,7 @@ ngx_http_tsface_exchange_token(ngx_http_tsface_exchange_t *exchange,
     }
 
     result->token = token->value;
-    result->ttl = (ngx_msec_t) seconds * 1000;
+    result->ttl = (ngx_msec_t) ngx_min(seconds, (ngx_msec_t) -1 / 4000) * 1000;
     result->result = NGX_HTTP_TSFACE_EXCHANGE_OK;
     result->error = NULL;
 }
@@ -281,6 +281,8 @@ ngx_http_tsface_exchange_retry_after(
         seconds = ngx_atoi(value->data, value->len);
 
         if (seconds != NGX_ERROR) {
+            seconds = ngx_min(seconds,
+                              NGX_HTTP_TSFACE_PLAN_MAX_RETRY_AFTER / 1000);
             return (ngx_msec_t) seconds * 1000;
         }
     }
@@ -291,7 +293,9 @@ ngx_http_tsface_exchange_retry_after(
         return 0;
     }
 
-    return (ngx_msec_t) (date - ngx_time()) * 1000;
+    return (ngx_msec_t) ngx_min(date - ngx_time(),
+                                NGX_HTTP_TSFACE_PLAN_MAX_RETRY_AFTER / 1000)
+           * 1000;
 }
 
 

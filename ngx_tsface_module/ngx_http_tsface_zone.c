@@ -380,6 +380,7 @@ void
 ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
 {
     ngx_msec_t               now, second, last;
+    ngx_uint_t               i;
     ngx_http_tsface_zone_t  *zone;
     ngx_http_tsface_slot_t  *slot;
 
@@ -404,6 +405,14 @@ ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
     }
 
     ngx_shmtx_lock(&zone->shpool->mutex);
+
+    /* a lane that nobody used for long must not wrap into the future */
+
+    for (i = 0; i < NGX_HTTP_TSFACE_NLANES; i++) {
+        if (ngx_http_tsface_later(now, zone->sh->lanes[i])) {
+            zone->sh->lanes[i] = now;
+        }
+    }
 
     while (second != last) {
         second++;
