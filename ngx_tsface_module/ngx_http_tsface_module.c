@@ -24,6 +24,8 @@ static void *ngx_http_tsface_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_tsface_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static char *ngx_http_tsface_set_handler(ngx_conf_t *cf,
+    ngx_http_handler_pt handler);
 static char *ngx_http_tsface_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_tsface_caller(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -266,6 +268,13 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
+    if (conf->pass && clcf->handler != ngx_http_tsface_handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"tsface_pass\" is not the only handler of its "
+                      "location in %s:%ui", conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
     /*
      * In "if" and "limit_except" core runs the handler of the location around
      * them, but with their configuration: it has to be the same transaction.
@@ -305,13 +314,33 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/*
+ * A location has one handler, and of two directives the last would win: a
+ * proxy_pass behind tsface_pass would forward without a record.
+ */
+static char *
+ngx_http_tsface_set_handler(ngx_conf_t *cf, ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler) {
+        return "is not the only handler of its location";
+    }
+
+    clcf->handler = handler;
+
+    return NGX_CONF_OK;
+}
+
+
 static char *
 ngx_http_tsface_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_tsface_loc_conf_t *tlcf = conf;
 
-    char                      *rv;
-    ngx_http_core_loc_conf_t  *clcf;
+    char  *rv;
 
     rv = ngx_http_set_complex_value_slot(cf, cmd, conf);
 
@@ -322,10 +351,7 @@ ngx_http_tsface_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     tlcf->file = cf->conf_file->file.name.data;
     tlcf->line = cf->conf_file->line;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_tsface_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_tsface_set_handler(cf, ngx_http_tsface_handler);
 }
 
 
@@ -364,8 +390,7 @@ ngx_http_tsface_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_tsface_loc_conf_t *tlcf = conf;
 
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t  *value;
 
     if (tlcf->status != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
@@ -390,22 +415,14 @@ ngx_http_tsface_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_tsface_status_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_tsface_set_handler(cf, ngx_http_tsface_status_handler);
 }
 
 
 static char *
 ngx_http_tsface_ready(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_tsface_ready_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_tsface_set_handler(cf, ngx_http_tsface_ready_handler);
 }
 
 
