@@ -221,6 +221,7 @@ ngx_http_tsface_rotation_timer(ngx_event_t *ev)
     ngx_http_tsface_rotation_t *rotation = ev->data;
 
     rotation->waited = 0;
+    rotation->news = 0;
 
     if (!rotation->failing) {
         rotation->failing = 1;
@@ -240,11 +241,12 @@ ngx_http_tsface_rotation_take(ngx_http_tsface_rotation_t *rotation,
     ngx_http_tsface_rotation_job_t *job)
 {
     ngx_str_t                       current, next;
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, failed;
     ngx_http_tsface_secret_text_t  *text;
 
     current = rotation->secret[0];
     next = rotation->secret[1];
+    failed = 0;
 
     for (i = 0; i < 2; i++) {
 
@@ -268,7 +270,10 @@ ngx_http_tsface_rotation_take(ngx_http_tsface_rotation_t *rotation,
                               ngx_http_tsface_secret_text_fault(text->fault));
             }
 
-            return;
+            /* the other file may have been changed nevertheless */
+
+            failed = 1;
+            continue;
         }
 
         if (i == 1) {
@@ -283,7 +288,8 @@ ngx_http_tsface_rotation_take(ngx_http_tsface_rotation_t *rotation,
         }
     }
 
-    rotation->failing = 0;
+    rotation->failing = failed;
+    rotation->news = !failed;
 
     if (current.len == rotation->secret[0].len
         && next.len == rotation->secret[1].len
@@ -297,6 +303,8 @@ ngx_http_tsface_rotation_take(ngx_http_tsface_rotation_t *rotation,
     }
 
     if (ngx_http_tsface_rotation_set(rotation, &current, &next) == NGX_OK) {
+        rotation->news = 1;
+
         ngx_log_error(NGX_LOG_INFO, rotation->timer.log, 0,
                       "tsface read a changed secret of credentials \"%V\"",
                       &rotation->credentials->name);

@@ -49,6 +49,7 @@ typedef struct {
     ngx_event_t                           timer;
     unsigned                              waited:1;  /* for the job */
     unsigned                              failing:1;
+    unsigned                              news:1;    /* all read, or changed */
 } ngx_http_tsface_rotation_t;
 
 

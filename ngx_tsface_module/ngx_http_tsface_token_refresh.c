@@ -212,7 +212,7 @@ ngx_http_tsface_token_reread(void *data)
 
     /* what could not be read again is no news: another worker's may be */
 
-    if (!token->rotation.failing
+    if (token->rotation.news
         && ngx_http_tsface_slot_hurry(token->zone, token->slot,
                                       token->rotation.both, ngx_current_msec))
     {
