@@ -109,7 +109,7 @@ ngx_http_tsface_slot_lease(ngx_shm_zone_t *shm_zone,
 
     } else if (!ngx_http_tsface_slot_place(zone, slot, urgent, now)) {
         *next = slot->place;
-        rc = NGX_DECLINED;
+        rc = NGX_AGAIN;
 
     } else {
         slot->placed = 0;
@@ -153,7 +153,9 @@ ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
 
     if (!slot->placed || (lane == NGX_HTTP_TSFACE_LANE_URGENT
                           && slot->lane == NGX_HTTP_TSFACE_LANE_NORMAL
-                          && ngx_http_tsface_later(slot->place, now)))
+                          && ngx_http_tsface_later(slot->place, now)
+                          && ngx_http_tsface_later(slot->place,
+                                                   zone->sh->lanes[lane])))
     {
         place = ngx_http_tsface_plan_place(&zone->sh->lanes[lane], now,
                                            zone->sh->intervals[lane]);

@@ -103,11 +103,16 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
 
             (void) ngx_http_tsface_slot_reap_lease(zone, token[i].slot);
 
-            /* and a reload may have brought a secret that is not refused */
+            /*
+             * And a reload may have brought a secret that is not refused.
+             * Where workers read it again, the master's may be an old one.
+             */
 
-            (void) ngx_http_tsface_slot_hurry(zone, token[i].slot,
-                                              token[i].rotation.both,
-                                              ngx_current_msec);
+            if (!ngx_http_tsface_rotation_rereads(cp[i])) {
+                (void) ngx_http_tsface_slot_hurry(zone, token[i].slot,
+                                                  token[i].rotation.both,
+                                                  ngx_current_msec);
+            }
 
             ngx_http_tsface_token_sync(&token[i]);
 
@@ -226,6 +231,7 @@ ngx_http_tsface_token_reject(ngx_http_tsface_token_t *token,
                   "endpoint, fetching another",
                   generation, &token->credentials->name);
 
+    ngx_http_tsface_token_sync(token);
     ngx_http_tsface_token_poke(token);
 }
 

@@ -242,6 +242,10 @@ ngx_http_tsface_token_fetch(ngx_http_tsface_token_t *token)
                         == 0);
     token->second = 0;
 
+    /* a reading that hung may bring others before the exchange ends */
+
+    ngx_memcpy(token->both, rotation->both, sizeof(token->both));
+
     if (ngx_http_tsface_token_exchange(token) == NGX_OK) {
         return NGX_OK;
     }
@@ -263,6 +267,9 @@ ngx_http_tsface_token_exchange(ngx_http_tsface_token_t *token)
     const ngx_str_t  *secret;
 
     secret = &token->rotation.secret[token->secret];
+
+    ngx_memcpy(token->digest, token->rotation.digest[token->secret],
+               sizeof(token->digest));
 
     token->exchange = ngx_http_tsface_exchange_start(token->credentials,
                                                secret->len ? secret : NULL,
@@ -319,7 +326,7 @@ ngx_http_tsface_token_other(ngx_http_tsface_token_t *token,
 
     if (token->second || rotation->secret[1].len == 0) {
         ngx_http_tsface_slot_secret(token->zone, token->slot, NULL,
-                                    rotation->both);
+                                    token->both);
         return NGX_DECLINED;
     }
 
@@ -414,7 +421,7 @@ ngx_http_tsface_token_works(ngx_http_tsface_token_t *token)
     const u_char                   *digest;
     ngx_http_tsface_slot_secret_t   secret;
 
-    digest = token->rotation.digest[token->secret];
+    digest = token->digest;
 
     if (token->rotation.secret[0].len == 0
         || (token->info.secret == token->secret + 1

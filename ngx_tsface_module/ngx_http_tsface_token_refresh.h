@@ -42,6 +42,8 @@ struct ngx_http_tsface_token_s {
     ngx_http_tsface_exchange_t     *exchange;
     ngx_uint_t                      lease;
     ngx_uint_t                      secret;     /* of rotation's */
+    u_char                          digest[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
+    u_char                          both[NGX_HTTP_TSFACE_SECRET_DIGEST_LEN];
     unsigned                        fetching:1;
     unsigned                        second:1;   /* the other was refused */
 };

@@ -421,11 +421,18 @@ ngx_http_tsface_zone_sweep(ngx_shm_zone_t *shm_zone)
              slot;
              slot = slot->next)
         {
-            if (slot->token
-                && ngx_http_tsface_later(now,
-                                         slot->touched
-                                         + NGX_HTTP_TSFACE_SLOT_STALE))
+            if (!ngx_http_tsface_later(now, slot->touched
+                                            + NGX_HTTP_TSFACE_SLOT_STALE))
             {
+                continue;
+            }
+
+            /* times of a slot that comes back after weeks would be to come */
+
+            slot->timed = 0;
+            slot->placed = 0;
+
+            if (slot->token) {
                 ngx_http_tsface_slot_drop(zone, slot);
                 slot->version++;
             }
