@@ -116,10 +116,10 @@ ngx_int_t ngx_http_tsface_slot_read(ngx_shm_zone_t *zone,
     u_char *token, size_t size);
 
 /*
- * Asks for the right to make an exchange.  NGX_OK: it is ours until `until`,
- * *lease names it.  NGX_BUSY: another worker has it, *next is when its lease
- * ends.  NGX_DECLINED: none is due before *next.  NGX_AGAIN: one is due, and its
- * turn among all credentials comes at *next.  urgent: requests wait.
+ * Asks for the right to make an exchange; urgent: requests wait.  NGX_OK: it
+ * is ours until `until`, *lease names it.  NGX_BUSY: another worker has it,
+ * *next is when its lease ends.  NGX_DECLINED: none is due before *next.
+ * NGX_AGAIN: one is due, and its turn among all credentials comes at *next.
  */
 ngx_int_t ngx_http_tsface_slot_lease(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now,
