@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the dynamic module: OUT/ngx_http_tsface_module.so
+# Builds the dynamic module, OUT/ngx_http_tsface_module.so, and OUT/tsface-audit
 #
 #     build/build.sh [--configure-only]
 #
@@ -138,3 +138,6 @@ if ! cmp -s "$tree/objs/$module.so" "$out/$module.so"; then
     mv "$out/$module.so.new" "$out/$module.so"
     echo "built $out/$module.so for nginx $version"
 fi
+
+# not TSFACE_TREE, which tests set: the tree that was just configured
+OUT=$out CC=$cc TSFACE_TREE=$tree bash build/tools.sh

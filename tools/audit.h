@@ -1,0 +1,89 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * tsface-audit: what its commands share.
+ */
+
+
+#ifndef _TSFACE_AUDIT_H_INCLUDED_
+#define _TSFACE_AUDIT_H_INCLUDED_
+
+
+#include "audit_chain.h"
+#include "audit_reader.h"
+#include "audit_record.h"
+
+
+/* exit codes */
+#define TSFACE_AUDIT_OK      0
+#define TSFACE_AUDIT_BROKEN  1
+#define TSFACE_AUDIT_USAGE   2     /* or a file that can't be read */
+
+
+/* What a record is to be like; NULL: anything. */
+typedef struct {
+    const char                     *caller;
+    const char                     *operation;
+    const char                     *result;
+    const char                     *type;
+    const char                     *request_id;
+    const char                     *since;     /* beginnings of a time */
+    const char                     *until;
+    const char                     *user;
+    u_char                          user_hmac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+} tsface_audit_filter_t;
+
+
+/* The command line. */
+typedef struct {
+    ngx_http_tsface_record_key_t   *key;
+    char                          **files;
+    size_t                          nfiles;
+    tsface_audit_filter_t           filter;
+    tsface_audit_mark_t             after;     /* seq 0: none */
+    tsface_audit_mark_t             marks[TSFACE_AUDIT_MAX_MARKS];
+    ngx_uint_t                      nmarks;
+    unsigned                        from_start:1;
+    unsigned                        json:1;
+} tsface_audit_t;
+
+
+/* Returns TSFACE_AUDIT_OK or an exit code to stop with. */
+typedef int (*tsface_audit_handler_pt)(void *data,
+    const tsface_audit_record_t *record, const ngx_str_t *line);
+
+/* Each returns an exit code. */
+int tsface_audit_verify(const tsface_audit_t *audit);
+int tsface_audit_show(const tsface_audit_t *audit);
+int tsface_audit_orphans(const tsface_audit_t *audit);
+int tsface_audit_stats(const tsface_audit_t *audit);
+
+/*
+ * Hands each record that is one to handler, and checks the chain while it
+ * passes, if there is a key: the first fault, and the number of them, are
+ * told on stderr.  A fault does not stop it, since somebody has to look.
+ */
+int tsface_audit_walk(const tsface_audit_t *audit,
+    tsface_audit_handler_pt handler, void *data);
+
+/* What a chain begins with by the command line. */
+void tsface_audit_begin(const tsface_audit_t *audit,
+    tsface_audit_chain_t *chain);
+
+ngx_uint_t tsface_audit_matches(const tsface_audit_filter_t *filter,
+    const tsface_audit_record_t *record);
+
+/* The table for people. */
+void tsface_audit_heading(void);
+void tsface_audit_row(const tsface_audit_record_t *record);
+
+/* Of untrusted text, what a terminal can take. */
+void tsface_audit_print(const ngx_str_t *text, int width);
+
+/* Says on stderr that there is none, and returns the exit code. */
+int tsface_audit_no_memory(void);
+int tsface_audit_unreadable(const tsface_audit_reader_t *reader);
+
+
+#endif /* _TSFACE_AUDIT_H_INCLUDED_ */

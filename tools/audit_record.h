@@ -1,0 +1,62 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * The members of one record.
+ */
+
+
+#ifndef _TSFACE_AUDIT_RECORD_H_INCLUDED_
+#define _TSFACE_AUDIT_RECORD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_tsface_json.h"
+#include "ngx_http_tsface_record.h"
+
+
+/* In the order of the names in audit_record.c; strings decoded. */
+typedef enum {
+    TSFACE_AUDIT_SEQ = 0,
+    TSFACE_AUDIT_TIME,
+    TSFACE_AUDIT_TYPE,
+    TSFACE_AUDIT_REQUEST_ID,
+    TSFACE_AUDIT_ATTEMPT,
+    TSFACE_AUDIT_CALLER,
+    TSFACE_AUDIT_OPERATION,
+    TSFACE_AUDIT_RESULT,
+    TSFACE_AUDIT_REASON,
+    TSFACE_AUDIT_STATUS,
+    TSFACE_AUDIT_MEMBERS
+} tsface_audit_member_e;
+
+
+/* Some 200 KB: one is enough. */
+typedef struct {
+    ngx_str_t                members[TSFACE_AUDIT_MEMBERS];   /* NULL: none */
+    ngx_str_t                user_hmac;
+    ngx_str_t                user_plain;
+
+    ngx_http_tsface_json_t   json;
+    ngx_http_tsface_json_t   user;
+    u_char                   arena[NGX_HTTP_TSFACE_JSON_ARENA_SIZE(
+                                       NGX_HTTP_TSFACE_RECORD_MAX)];
+    u_char                   user_arena[NGX_HTTP_TSFACE_JSON_ARENA_SIZE(
+                                       NGX_HTTP_TSFACE_RECORD_MAX)];
+} tsface_audit_record_t;
+
+
+/*
+ * NGX_DECLINED: line is not a JSON object such as the gateway writes.  What
+ * members point to is in record.
+ */
+ngx_int_t tsface_audit_record_read(tsface_audit_record_t *record,
+    const ngx_str_t *line);
+
+ngx_uint_t tsface_audit_record_is(const tsface_audit_record_t *record,
+    tsface_audit_member_e member, const char *value);
+
+
+#endif /* _TSFACE_AUDIT_RECORD_H_INCLUDED_ */

@@ -1,0 +1,192 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <inttypes.h>
+
+#include "audit.h"
+
+
+static ngx_uint_t tsface_audit_user(const tsface_audit_filter_t *filter,
+    const tsface_audit_record_t *record);
+
+
+void
+tsface_audit_begin(const tsface_audit_t *audit, tsface_audit_chain_t *chain)
+{
+    ngx_memzero(chain, sizeof(tsface_audit_chain_t));
+
+    chain->key = audit->key;
+    chain->nmarks = audit->nmarks;
+    ngx_memcpy(chain->marks, audit->marks, sizeof(chain->marks));
+
+    if (audit->after.seq) {
+        chain->began = 1;
+        chain->seq = audit->after.seq;
+        ngx_memcpy(chain->mac, audit->after.mac, sizeof(chain->mac));
+
+    } else if (audit->from_start) {
+        chain->began = 1;
+        ngx_memset(chain->mac, '0', sizeof(chain->mac));
+    }
+}
+
+
+int
+tsface_audit_walk(const tsface_audit_t *audit,
+    tsface_audit_handler_pt handler, void *data)
+{
+    int                            rc;
+    uint64_t                       faults;
+    ngx_str_t                      line;
+    tsface_audit_chain_t           chain;
+    tsface_audit_fault_e           fault;
+    tsface_audit_reader_e          what;
+    tsface_audit_reader_t          reader;
+    static tsface_audit_record_t   record;
+
+    if (tsface_audit_reader_init(&reader, audit->files, audit->nfiles)
+        != NGX_OK)
+    {
+        return tsface_audit_no_memory();
+    }
+
+    tsface_audit_begin(audit, &chain);
+
+    rc = TSFACE_AUDIT_OK;
+    faults = 0;
+
+    for ( ;; ) {
+        what = tsface_audit_reader_next(&reader, &line);
+
+        if (what == TSFACE_AUDIT_FAILED) {
+            rc = tsface_audit_unreadable(&reader);
+            break;
+        }
+
+        if (what == TSFACE_AUDIT_END) {
+            break;
+        }
+
+        fault = tsface_audit_chain_next(&chain, what, &line);
+
+        if (chain.found
+            && tsface_audit_record_read(&record, &line) != NGX_OK
+            && fault == TSFACE_AUDIT_WHOLE)
+        {
+            fault = TSFACE_AUDIT_FORM;
+            chain.found = 0;
+        }
+
+        if (fault != TSFACE_AUDIT_WHOLE && faults++ == 0) {
+            fflush(stdout);
+            tsface_audit_chain_report(stderr, &chain, &reader, fault);
+        }
+
+        if (chain.found) {
+            rc = handler(data, &record, &line);
+
+            if (rc != TSFACE_AUDIT_OK) {
+                break;
+            }
+        }
+    }
+
+    fflush(stdout);
+
+    if (faults) {
+        fprintf(stderr, "NOT WHOLE: the chain breaks in %" PRIu64 " places\n",
+                faults);
+
+        if (rc == TSFACE_AUDIT_OK) {
+            rc = TSFACE_AUDIT_BROKEN;
+        }
+
+    } else if (rc == TSFACE_AUDIT_OK && audit->key == NULL) {
+        fprintf(stderr, "no --key: nothing was checked but the numbers\n");
+    }
+
+    tsface_audit_reader_done(&reader);
+
+    return rc;
+}
+
+
+ngx_uint_t
+tsface_audit_matches(const tsface_audit_filter_t *filter,
+    const tsface_audit_record_t *record)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    const ngx_str_t  *when;
+
+    struct {
+        const char             *value;
+        tsface_audit_member_e   member;
+    } wanted[] = {
+        { filter->caller, TSFACE_AUDIT_CALLER },
+        { filter->operation, TSFACE_AUDIT_OPERATION },
+        { filter->result, TSFACE_AUDIT_RESULT },
+        { filter->type, TSFACE_AUDIT_TYPE },
+        { filter->request_id, TSFACE_AUDIT_REQUEST_ID }
+    };
+
+    for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if (wanted[i].value
+            && !tsface_audit_record_is(record, wanted[i].member,
+                                       wanted[i].value))
+        {
+            return 0;
+        }
+    }
+
+    /* of one form, times are in the order of their text */
+
+    when = &record->members[TSFACE_AUDIT_TIME];
+
+    if (filter->since) {
+        len = ngx_strlen(filter->since);
+
+        if (when->len < len || ngx_memcmp(when->data, filter->since, len) < 0)
+        {
+            return 0;
+        }
+    }
+
+    if (filter->until) {
+        len = ngx_strlen(filter->until);
+
+        if (when->len < len || ngx_memcmp(when->data, filter->until, len) > 0)
+        {
+            return 0;
+        }
+    }
+
+    return filter->user == NULL || tsface_audit_user(filter, record);
+}
+
+
+static ngx_uint_t
+tsface_audit_user(const tsface_audit_filter_t *filter,
+    const tsface_audit_record_t *record)
+{
+    const ngx_str_t  *user;
+
+    user = &record->user_hmac;
+
+    if (user->data) {
+        return user->len == sizeof(filter->user_hmac)
+               && ngx_memcmp(user->data, filter->user_hmac, user->len) == 0;
+    }
+
+    user = &record->user_plain;
+
+    return user->data != NULL
+           && user->len == ngx_strlen(filter->user)
+           && ngx_memcmp(user->data, filter->user, user->len) == 0;
+}

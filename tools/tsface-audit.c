@@ -1,0 +1,520 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * tsface-audit: checks and reads an audit trail.  The command line; the
+ * commands are in audit_*.c.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <getopt.h>
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include "audit.h"
+#include "ngx_http_tsface_secret_text.h"
+#include "ngx_http_tsface_trail_chain.h"
+
+
+#define TSFACE_AUDIT_KEY_LEN  32
+
+/* which commands an option is for */
+#define TSFACE_AUDIT_CMD_VERIFY   0x01
+#define TSFACE_AUDIT_CMD_SHOW     0x02
+#define TSFACE_AUDIT_CMD_ORPHANS  0x04
+#define TSFACE_AUDIT_CMD_STATS    0x08
+
+#define TSFACE_AUDIT_CMD_LIST                                                 \
+    (TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_ORPHANS|TSFACE_AUDIT_CMD_STATS)
+#define TSFACE_AUDIT_CMD_ALL                                                  \
+    (TSFACE_AUDIT_CMD_VERIFY|TSFACE_AUDIT_CMD_LIST)
+
+
+typedef struct {
+    const char     *name;
+    ngx_uint_t      mask;
+    int           (*run)(const tsface_audit_t *audit);
+} tsface_audit_command_t;
+
+
+typedef struct {
+    const char     *name;
+    int             argument;
+    ngx_uint_t      mask;
+} tsface_audit_option_t;
+
+
+typedef enum {
+    TSFACE_AUDIT_OPT_KEY = 0,
+    TSFACE_AUDIT_OPT_FROM_START,
+    TSFACE_AUDIT_OPT_AFTER,
+    TSFACE_AUDIT_OPT_SEEN,
+    TSFACE_AUDIT_OPT_CHAIN,
+    TSFACE_AUDIT_OPT_CALLER,
+    TSFACE_AUDIT_OPT_USER,
+    TSFACE_AUDIT_OPT_OPERATION,
+    TSFACE_AUDIT_OPT_RESULT,
+    TSFACE_AUDIT_OPT_TYPE,
+    TSFACE_AUDIT_OPT_REQUEST_ID,
+    TSFACE_AUDIT_OPT_SINCE,
+    TSFACE_AUDIT_OPT_UNTIL,
+    TSFACE_AUDIT_OPT_JSON,
+    TSFACE_AUDIT_OPTS
+} tsface_audit_option_e;
+
+
+static int tsface_audit_options(tsface_audit_t *audit,
+    const tsface_audit_command_t *command, int argc, char **argv);
+static int tsface_audit_option(tsface_audit_t *audit, int option,
+    const char **key);
+static int tsface_audit_key(tsface_audit_t *audit, const char *name);
+static int tsface_audit_mark(tsface_audit_mark_t *mark, const char *text);
+static int tsface_audit_chain_end(tsface_audit_t *audit, const char *name);
+static int tsface_audit_time(const char **when, const char *text);
+static int tsface_audit_keygen(void);
+static int tsface_audit_bad(const char *what, const char *value);
+
+
+static const tsface_audit_command_t  tsface_audit_commands[] = {
+    { "verify", TSFACE_AUDIT_CMD_VERIFY, tsface_audit_verify },
+    { "show", TSFACE_AUDIT_CMD_SHOW, tsface_audit_show },
+    { "orphans", TSFACE_AUDIT_CMD_ORPHANS, tsface_audit_orphans },
+    { "stats", TSFACE_AUDIT_CMD_STATS, tsface_audit_stats },
+    { NULL, 0, NULL }
+};
+
+
+static const tsface_audit_option_t  tsface_audit_opts[TSFACE_AUDIT_OPTS] = {
+    { "key", required_argument, TSFACE_AUDIT_CMD_ALL },
+    { "from-start", no_argument, TSFACE_AUDIT_CMD_ALL },
+    { "after", required_argument, TSFACE_AUDIT_CMD_ALL },
+    { "seen", required_argument, TSFACE_AUDIT_CMD_VERIFY },
+    { "chain", required_argument, TSFACE_AUDIT_CMD_VERIFY },
+    { "caller", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "user", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "operation", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "result", required_argument,
+      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_STATS },
+    { "type", required_argument,
+      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_STATS },
+    { "request-id", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "since", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "until", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "json", no_argument, TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_ORPHANS }
+};
+
+
+static const char  tsface_audit_help[] =
+    "usage: tsface-audit verify --key FILE [--from-start | --after MARK]\n"
+    "                           [--seen MARK] [--chain FILE] FILE...\n"
+    "       tsface-audit show [--key FILE] [FILTER...] [--json] FILE...\n"
+    "       tsface-audit orphans [--key FILE] [FILTER...] [--json] FILE...\n"
+    "       tsface-audit stats [--key FILE] [FILTER...] FILE...\n"
+    "       tsface-audit keygen | help | --version\n"
+    "\n"
+    "verify   whether the trail is whole, over all files, oldest first\n"
+    "show     its records, as a table or (--json) as they are\n"
+    "orphans  intents that neither an outcome nor a refusal closed\n"
+    "stats    how many records, by type, result, operation and caller\n"
+    "keygen   a new key of 256 bits\n"
+    "\n"
+    "--key FILE        the trail's key; without it no MAC is checked\n"
+    "--from-start      the first record must be the first ever\n"
+    "--after MARK      it must follow the record with that SEQ:MAC\n"
+    "--seen MARK       the record with that SEQ:MAC must be there\n"
+    "--chain FILE      and the one that PATH.chain names\n"
+    "\n"
+    "FILTER: --caller C, --user ID (needs --key), --operation O,\n"
+    "--request-id ID, --since T, --until T; not for orphans: --result R,\n"
+    "--type T.  T: 2026-11-24, or more of it: 2026-11-24T20:19:05, in UTC.\n"
+    "FILE: \"-\" is the standard input.\n"
+    "\n"
+    "Exit codes: 0 whole, 1 not whole, 2 wrong usage or a file that can't be\n"
+    "read.  See tsface-audit(1) and docs/audit.md.\n";
+
+
+int
+main(int argc, char **argv)
+{
+    int                            rc;
+    tsface_audit_t                 audit;
+    const tsface_audit_command_t  *command;
+
+    ngx_memzero(&audit, sizeof(tsface_audit_t));
+
+    if (argc < 2) {
+        fputs(tsface_audit_help, stderr);
+        return TSFACE_AUDIT_USAGE;
+    }
+
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+        fputs(tsface_audit_help, stdout);
+        rc = TSFACE_AUDIT_OK;
+
+    } else if (strcmp(argv[1], "--version") == 0) {
+        printf("tsface-audit %s\n", TSFACE_AUDIT_VERSION);
+        rc = TSFACE_AUDIT_OK;
+
+    } else if (strcmp(argv[1], "keygen") == 0 && argc == 2) {
+        rc = tsface_audit_keygen();
+
+    } else {
+        for (command = tsface_audit_commands; command->name; command++) {
+            if (strcmp(argv[1], command->name) == 0) {
+                break;
+            }
+        }
+
+        if (command->name == NULL) {
+            return tsface_audit_bad("no such command", argv[1]);
+        }
+
+        rc = tsface_audit_options(&audit, command, argc - 1, argv + 1);
+
+        if (rc == TSFACE_AUDIT_OK) {
+            rc = command->run(&audit);
+        }
+
+        ngx_http_tsface_record_key_free(audit.key);
+    }
+
+    /* half a table must not pass for a whole one */
+
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "tsface-audit: writing failed\n");
+        rc = TSFACE_AUDIT_USAGE;
+    }
+
+    return rc;
+}
+
+
+static int
+tsface_audit_options(tsface_audit_t *audit,
+    const tsface_audit_command_t *command, int argc, char **argv)
+{
+    int            n, option;
+    ngx_str_t      user;
+    ngx_uint_t     i;
+    const char    *key;
+    struct option  options[TSFACE_AUDIT_OPTS + 1];
+
+    ngx_memzero(options, sizeof(options));
+
+    key = NULL;
+    n = 0;
+
+    for (i = 0; i < TSFACE_AUDIT_OPTS; i++) {
+        if (tsface_audit_opts[i].mask & command->mask) {
+            options[n].name = tsface_audit_opts[i].name;
+            options[n].has_arg = tsface_audit_opts[i].argument;
+            options[n].val = (int) i;
+            n++;
+        }
+    }
+
+    for ( ;; ) {
+        option = getopt_long(argc, argv, "", options, NULL);
+
+        if (option == -1) {
+            break;
+        }
+
+        /* getopt_long() has said what is wrong */
+
+        if (option == '?'
+            || tsface_audit_option(audit, option, &key) != TSFACE_AUDIT_OK)
+        {
+            return TSFACE_AUDIT_USAGE;
+        }
+    }
+
+    audit->files = argv + optind;
+    audit->nfiles = argc - optind;
+
+    if (audit->nfiles == 0) {
+        return tsface_audit_bad("no file for", command->name);
+    }
+
+    if (audit->after.seq && audit->from_start) {
+        return tsface_audit_bad("not together with --after", "--from-start");
+    }
+
+    if (key) {
+        if (tsface_audit_key(audit, key) != TSFACE_AUDIT_OK) {
+            return TSFACE_AUDIT_USAGE;
+        }
+
+    } else if (command->mask == TSFACE_AUDIT_CMD_VERIFY
+               || audit->filter.user)
+    {
+        return tsface_audit_bad("--key is needed for",
+                                audit->filter.user ? "--user" : "verify");
+    }
+
+    if (audit->filter.user) {
+        user.data = (u_char *) audit->filter.user;
+        user.len = ngx_strlen(user.data);
+
+        if (ngx_http_tsface_record_fingerprint(audit->key, "tsface user",
+                                               &user,
+                                               audit->filter.user_hmac,
+                                             sizeof(audit->filter.user_hmac))
+            != NGX_OK)
+        {
+            return tsface_audit_no_memory();
+        }
+    }
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
+{
+    tsface_audit_filter_t  *filter;
+
+    filter = &audit->filter;
+
+    switch ((tsface_audit_option_e) option) {
+
+    case TSFACE_AUDIT_OPT_KEY:
+        *key = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_FROM_START:
+        audit->from_start = 1;
+        break;
+
+    case TSFACE_AUDIT_OPT_AFTER:
+        return tsface_audit_mark(&audit->after, optarg);
+
+    case TSFACE_AUDIT_OPT_SEEN:
+
+        if (audit->nmarks == TSFACE_AUDIT_MAX_MARKS) {
+            return tsface_audit_bad("too many marks", optarg);
+        }
+
+        return tsface_audit_mark(&audit->marks[audit->nmarks++], optarg);
+
+    case TSFACE_AUDIT_OPT_CHAIN:
+        return tsface_audit_chain_end(audit, optarg);
+
+    case TSFACE_AUDIT_OPT_CALLER:
+        filter->caller = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_USER:
+        filter->user = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_OPERATION:
+        filter->operation = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_RESULT:
+        filter->result = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_TYPE:
+        filter->type = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_REQUEST_ID:
+        filter->request_id = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_SINCE:
+        return tsface_audit_time(&filter->since, optarg);
+
+    case TSFACE_AUDIT_OPT_UNTIL:
+        return tsface_audit_time(&filter->until, optarg);
+
+    case TSFACE_AUDIT_OPT_JSON:
+        audit->json = 1;
+        break;
+
+    case TSFACE_AUDIT_OPTS:
+        break;
+    }
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+/* As nginx reads it: the first line, in a file that others can't use. */
+static int
+tsface_audit_key(tsface_audit_t *audit, const char *name)
+{
+    ngx_int_t                       rc;
+    ngx_http_tsface_secret_text_t   text;
+
+    rc = ngx_http_tsface_secret_text_file(&text, (const u_char *) name, 1);
+
+    if (rc == NGX_OK) {
+        audit->key = ngx_http_tsface_record_key_new(&text.line[0]);
+    }
+
+    OPENSSL_cleanse(text.data, sizeof(text.data));
+
+    if (rc != NGX_OK) {
+        fprintf(stderr, "tsface-audit: key \"%s\": %s%s%s\n", name,
+                ngx_http_tsface_secret_text_fault(text.fault),
+                text.err ? ": " : "", text.err ? strerror(text.err) : "");
+        return TSFACE_AUDIT_USAGE;
+    }
+
+    return audit->key ? TSFACE_AUDIT_OK : tsface_audit_no_memory();
+}
+
+
+/* SEQ:MAC, as verify prints it. */
+static int
+tsface_audit_mark(tsface_audit_mark_t *mark, const char *text)
+{
+    char  *end;
+
+    errno = 0;
+    mark->seq = strtoull(text, &end, 10);
+
+    if (errno
+        || *text < '1'
+        || *text > '9'
+        || *end != ':'
+        || strspn(end + 1, "0123456789abcdef") != sizeof(mark->mac)
+        || end[1 + sizeof(mark->mac)] != '\0')
+    {
+        return tsface_audit_bad("not SEQ:MAC", text);
+    }
+
+    ngx_memcpy(mark->mac, end + 1, sizeof(mark->mac));
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+/*
+ * Read before the records are: whatever is written meanwhile comes behind the
+ * one that it names, which therefore has to be there.
+ */
+static int
+tsface_audit_chain_end(tsface_audit_t *audit, const char *name)
+{
+    int                             fd;
+    ngx_int_t                       rc;
+    tsface_audit_mark_t            *mark;
+    ngx_http_tsface_trail_chain_t   end;
+
+    if (audit->nmarks == TSFACE_AUDIT_MAX_MARKS) {
+        return tsface_audit_bad("too many marks", name);
+    }
+
+    fd = open(name, O_RDONLY|O_NOCTTY|O_CLOEXEC);
+
+    if (fd == -1) {
+        fprintf(stderr, "tsface-audit: \"%s\": %s\n", name, strerror(errno));
+        return TSFACE_AUDIT_USAGE;
+    }
+
+    rc = ngx_http_tsface_trail_chain_read(fd, &end);
+
+    (void) close(fd);
+
+    if (rc != NGX_OK) {
+        return tsface_audit_bad("not a PATH.chain", name);
+    }
+
+    mark = &audit->marks[audit->nmarks++];
+
+    mark->seq = end.seq;
+    ngx_memcpy(mark->mac, end.mac, sizeof(mark->mac));
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+/* The beginning of a record's time: at least the year. */
+static int
+tsface_audit_time(const char **when, const char *text)
+{
+    size_t              i;
+    static const char   form[] = "dddd-dd-ddTdd:dd:dd.ddddddZ";
+
+    for (i = 0; text[i]; i++) {
+        if (form[i] == '\0'
+            || (form[i] == 'd' ? (text[i] < '0' || text[i] > '9')
+                               : text[i] != form[i]))
+        {
+            return tsface_audit_bad("not a time in UTC", text);
+        }
+    }
+
+    if (i < 4 || (form[i] == 'd' && form[i - 1] != 'd' && i < 20)) {
+        return tsface_audit_bad("not a time in UTC", text);
+    }
+
+    *when = text;
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_keygen(void)
+{
+    int        rc;
+    size_t     i;
+    u_char     key[TSFACE_AUDIT_KEY_LEN];
+
+    rc = RAND_priv_bytes(key, sizeof(key));
+
+    if (rc != 1) {
+        fprintf(stderr, "tsface-audit: no random bytes\n");
+        return TSFACE_AUDIT_USAGE;
+    }
+
+    for (i = 0; i < sizeof(key); i++) {
+        printf("%02x", key[i]);
+    }
+
+    (void) putchar('\n');
+
+    OPENSSL_cleanse(key, sizeof(key));
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_bad(const char *what, const char *value)
+{
+    fprintf(stderr, "tsface-audit: %s: \"%s\"; see \"tsface-audit help\"\n",
+            what, value);
+
+    return TSFACE_AUDIT_USAGE;
+}
+
+
+int
+tsface_audit_no_memory(void)
+{
+    fprintf(stderr, "tsface-audit: no memory\n");
+
+    return TSFACE_AUDIT_USAGE;
+}
+
+
+int
+tsface_audit_unreadable(const tsface_audit_reader_t *reader)
+{
+    fflush(stdout);
+    fprintf(stderr, "tsface-audit: \"%s\": %s\n", reader->name,
+            strerror(reader->err));
+
+    return TSFACE_AUDIT_USAGE;
+}
