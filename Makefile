@@ -7,7 +7,8 @@ endif
 OUT ?= build-out
 export OUT CC
 # passed on as they are, when they are given
-export CFLAGS LDFLAGS NGINX_SRC NGINX_FLAGS TSFACE_CACHE JOBS V MIN FUZZ_TIME
+export CFLAGS LDFLAGS NGINX_SRC NGINX_FLAGS PREFIX TSFACE_CACHE JOBS V MIN
+export FUZZ_TIME
 
 TESTS ?= t
 DEPS = sh build/deps.sh
@@ -17,10 +18,10 @@ DEPS = sh build/deps.sh
 	test-asan test-valgrind fuzz coverage matrix lint demo run bench help
 .NOTPARALLEL:
 
-all:		## build the module for the installed nginx (default)
+all:		## build the module for the installed nginx, and tsface-audit
 	@bash build/build.sh
 
-install: all	## install the module into nginx's folder of modules (DESTDIR)
+install: all	## install both (DESTDIR, PREFIX of tsface-audit)
 	@bash build/install.sh
 
 clean:		## remove everything that was built here

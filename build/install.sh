@@ -1,11 +1,13 @@
 #!/bin/bash
-# Copies the module to DESTDIR and the installed nginx's folder of modules.
+# Copies the module to DESTDIR and the installed nginx's folder of modules,
+# tsface-audit and its manual page to PREFIX (/usr/local).
 
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
 out=${OUT:-build-out}
+prefix=${PREFIX:-/usr/local}
 module=ngx_http_tsface_module.so
 nginx=${TSFACE_NGINX:-$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx)}
 
@@ -13,8 +15,8 @@ info=$("$nginx" -V 2>&1)
 path=$(echo "$info" | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
 
 if [ -z "$path" ]; then
-    prefix=$(echo "$info" | sed -n 's/.*--prefix=\([^ ]*\).*/\1/p')
-    path=${prefix:-/usr/local/nginx}/modules
+    root=$(echo "$info" | sed -n 's/.*--prefix=\([^ ]*\).*/\1/p')
+    path=${root:-/usr/local/nginx}/modules
 fi
 
 running=$(echo "$info" | sed -n 's,^nginx version: [^/]*/\([0-9.]*\).*,\1,p')
@@ -32,5 +34,12 @@ mkdir -p "${DESTDIR:-}$path"
 install -m 644 "$out/$module" "${DESTDIR:-}$path/$module.new"
 mv "${DESTDIR:-}$path/$module.new" "${DESTDIR:-}$path/$module"
 
+mkdir -p "${DESTDIR:-}$prefix/bin" "${DESTDIR:-}$prefix/share/man/man1"
+
+install -m 755 "$out/tsface-audit" "${DESTDIR:-}$prefix/bin/tsface-audit"
+install -m 644 docs/tsface-audit.1 \
+    "${DESTDIR:-}$prefix/share/man/man1/tsface-audit.1"
+
 echo "installed ${DESTDIR:-}$path/$module"
+echo "installed ${DESTDIR:-}$prefix/bin/tsface-audit"
 echo "to load it: load_module $path/$module;"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Style (build/style.pl), the list of files in "config", cppcheck and
-# clang-tidy over the module's sources.  OUT is where build.sh configured nginx.
+# clang-tidy over the sources of module and tools.  OUT is where build.sh
+# configured nginx.
 
 set -uo pipefail
 
@@ -12,8 +13,8 @@ tree=$out/tree
 failed=0
 
 shopt -s nullglob
-sources=( ngx_tsface_module/*.c )
-headers=( ngx_tsface_module/*.h )
+sources=( ngx_tsface_module/*.c tools/*.c )
+headers=( ngx_tsface_module/*.h tools/*.h )
 units=( t/unit/*.c t/unit/*.h t/fuzz/*.c t/fuzz/*.h )
 
 echo "style: ${#sources[@]} sources, ${#headers[@]} headers," \
@@ -49,7 +50,7 @@ echo "clang-tidy"
 # shellcheck disable=SC2016
 printf '%s\n' "${sources[@]}" | FLAGS="${includes[*]}" \
     xargs -P "$(nproc)" -n 2 bash -c 'clang-tidy --quiet "$@" -- $FLAGS \
-        -std=gnu11 -DNGX_DEBUG=0 -Wall -Wextra \
+        -std=gnu11 -DNGX_DEBUG=0 -DTSFACE_AUDIT_VERSION=\"0\" -Wall -Wextra \
         -Wno-unused-parameter' tidy \
     > "$out/clang-tidy.log" 2> "$out/clang-tidy.err" || failed=1
 

@@ -149,13 +149,21 @@ is audit('verify', @key, @files[0, 1], $short), 0,
     'the last record cut off: not to be seen in the records';
 is audit('verify', @key, '--chain', "$trail.chain", @files[0, 1], $short), 1,
     'but by PATH.chain';
-like $said, qr/ends with seq @{[ $count - 1 ]}, but seq $count /, 'how far';
+like $said, qr/from seq 1 to @{[ $count - 1 ]}, but seq $count was /, 'how far';
 is audit('verify', @key, '--seen', $mark, @files[0, 1], $short), 1,
     'and by a mark';
 is audit('verify', @key, '--seen', "$count:" . '0' x 64, @files), 1,
     'another record than the mark\'s';
 like $said, qr/:@{[ scalar @{ $original[2] } ]}: seq $count: not the record /,
     'which';
+
+my $first = $records[@{ $original[0] }];
+is audit('verify', @key, '--seen', "$first->{seq}:" . '0' x 64,
+    @files[1, 2]), 1, 'also if it is the first in these files';
+is audit('verify', @key, '--seen', "1:$records[0]{mac}", @files[1, 2]), 1,
+    'a mark from before these files';
+like $said, qr/goes from seq $first->{seq} to $count, but seq 1 was /,
+    'proves nothing of them';
 
 # what the gateway itself had noticed: seq goes on after the lost ones
 
@@ -215,6 +223,16 @@ like $said, qr/\A[0-9a-f]{64}\n\z/, '256 bits in hex';
 my $once = $said;
 audit('keygen');
 isnt $said, $once, 'another each time';
+
+# the manual has each command and option
+
+my $manual = $t->read_file("$root/docs/tsface-audit.1") =~ s/\\-/-/gr;
+audit('help');
+for my $word (sort { $a cmp $b } keys %{{ map { $_ => 1 }
+    $said =~ /(--[a-z-]+)/g, $said =~ /^([a-z]+)  /mg }})
+{
+    like $manual, qr/(?<![\w-])\Q$word\E\b/, "the manual has $word";
+}
 
 # --- show
 

@@ -17,8 +17,9 @@
 
 
 static tsface_audit_fault_e tsface_audit_chain_judge(
-    tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq,
-    const u_char *mac);
+    const tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq);
+static ngx_uint_t tsface_audit_chain_marked(tsface_audit_chain_t *chain,
+    uint64_t seq, const u_char *mac);
 static const u_char *tsface_audit_chain_time(const ngx_str_t *line);
 
 
@@ -69,7 +70,13 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
             ngx_memset(chain->mac, '0', sizeof(chain->mac));
         }
 
-        fault = tsface_audit_chain_judge(chain, line, seq, mac);
+        fault = tsface_audit_chain_judge(chain, line, seq);
+    }
+
+    if (fault == TSFACE_AUDIT_WHOLE
+        && !tsface_audit_chain_marked(chain, seq, mac))
+    {
+        fault = TSFACE_AUDIT_OTHER;
     }
 
     chain->began = 1;
@@ -94,11 +101,9 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
 
 
 static tsface_audit_fault_e
-tsface_audit_chain_judge(tsface_audit_chain_t *chain, const ngx_str_t *line,
-    uint64_t seq, const u_char *mac)
+tsface_audit_chain_judge(const tsface_audit_chain_t *chain,
+    const ngx_str_t *line, uint64_t seq)
 {
-    ngx_uint_t  i;
-
     if (seq > chain->wanted) {
         return memmem(line->data, line->len, TSFACE_AUDIT_TRUNCATED,
                       sizeof(TSFACE_AUDIT_TRUNCATED) - 1)
@@ -116,17 +121,33 @@ tsface_audit_chain_judge(tsface_audit_chain_t *chain, const ngx_str_t *line,
         return TSFACE_AUDIT_CHANGED;
     }
 
+    return TSFACE_AUDIT_WHOLE;
+}
+
+
+/* Whether it may be the record that marks, if any, say it is. */
+static ngx_uint_t
+tsface_audit_chain_marked(tsface_audit_chain_t *chain, uint64_t seq,
+    const u_char *mac)
+{
+    ngx_uint_t            i;
+    tsface_audit_mark_t  *mark;
+
     for (i = 0; i < chain->nmarks; i++) {
-        if (chain->marks[i].seq == seq
-            && ngx_memcmp(chain->marks[i].mac, mac,
-                          NGX_HTTP_TSFACE_RECORD_MAC_LEN)
-               != 0)
-        {
-            return TSFACE_AUDIT_OTHER;
+        mark = &chain->marks[i];
+
+        if (mark->seq != seq) {
+            continue;
         }
+
+        if (ngx_memcmp(mark->mac, mac, sizeof(mark->mac)) != 0) {
+            return 0;
+        }
+
+        mark->seen = 1;
     }
 
-    return TSFACE_AUDIT_WHOLE;
+    return 1;
 }
 
 
@@ -136,7 +157,7 @@ tsface_audit_chain_unseen(const tsface_audit_chain_t *chain)
     ngx_uint_t  i;
 
     for (i = 0; i < chain->nmarks; i++) {
-        if (chain->marks[i].seq > chain->seq) {
+        if (!chain->marks[i].seen) {
             return &chain->marks[i];
         }
     }

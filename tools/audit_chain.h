@@ -36,6 +36,7 @@ typedef enum {
 typedef struct {
     uint64_t                        seq;
     u_char                          mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    unsigned                        seen:1;
 } tsface_audit_mark_t;
 
 
@@ -69,7 +70,7 @@ typedef struct {
 tsface_audit_fault_e tsface_audit_chain_next(tsface_audit_chain_t *chain,
     tsface_audit_reader_e what, const ngx_str_t *line);
 
-/* The first mark behind the end of the chain, or NULL. */
+/* The first mark that no record was, or NULL. */
 const tsface_audit_mark_t *tsface_audit_chain_unseen(
     const tsface_audit_chain_t *chain);
 

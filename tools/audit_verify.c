@@ -105,8 +105,9 @@ tsface_audit_verify_end(const tsface_audit_t *audit,
     mark = tsface_audit_chain_unseen(chain);
 
     if (mark != NULL) {
-        printf("NOT WHOLE: ends with seq %" PRIu64 ", but seq %" PRIu64
-               " had been written\n", chain->seq, mark->seq);
+        printf("NOT WHOLE: goes from seq %" PRIu64 " to %" PRIu64 ", but seq %"
+               PRIu64 " was to be there\n", chain->first, chain->seq,
+               mark->seq);
         return TSFACE_AUDIT_BROKEN;
     }
 
