@@ -433,6 +433,7 @@ for (my $n = 0; $n < $tried; ) {
         or die "$tool: $!\n";
     my $told = do { local $/; <$fh> };
     close $fh;
+    my $exit = $?;
 
     # without a key, nothing stands between such bytes and what reads them
 
@@ -442,7 +443,7 @@ for (my $n = 0; $n < $tried; ) {
         push @dead, "$kind: @command: exit $?" if $? != 0 && $? != 1 << 8;
     }
 
-    push @missed, "$kind: exit $?: $told" if $? >> 8 != 1;
+    push @missed, "$kind: exit $exit: $told" if $exit != 1 << 8;
     push @elsewhere, "$kind: not $names[$where]:$line but $told"
         if $told !~ /\A\Q$names[$where]\E:$line: .+\nNOT WHOLE: /
         && $told !~ /\A\Q$names[$where]\E:$line: .+\n.*swapped\nNOT WHOLE: /;
