@@ -180,6 +180,10 @@ $t->write_file('tmp/empty', '');
 is audit('verify', @key, "$dir/tmp/empty"), 1, 'an empty trail is not whole';
 is audit('verify', @key, "$dir/tmp/empty", @files), 0, 'an empty file may be';
 
+$t->write_file('tmp/zero', $whole[0] =~ s/"seq":1,/"seq":0,/r);
+is audit('verify', @key, "$dir/tmp/zero"), 1, 'no record has seq 0';
+like $said, qr/:1: not a record\n/, 'and this is none';
+
 # --- keys, usage, files
 
 my $other = $t->write_file('tmp/other.key', 'f' x 64);
@@ -310,6 +314,11 @@ like $said, qr/ intent +$records[$intent]{request_id} .*\n1 orphan intent\n/,
 is audit('orphans', @key, '--caller', 'CN=nobody', "$dir/tmp/orphan"), 0,
     'of a caller who has none';
 is $said, "0 orphan intents\n", 'there is none';
+
+my @intents = grep { /"type":"intent"/ } @whole;
+$t->write_file('tmp/orphans', join '', @intents);
+is audit('orphans', '--json', "$dir/tmp/orphans"), 1, 'orphans: nothing else';
+is join('', $said =~ /^\{.*\n/mg), join('', @intents), 'in their order';
 
 is audit('stats', @key, @files), 0, 'stats';
 my %n;
