@@ -4,6 +4,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Load;
 use Cwd 'abs_path';
 use Digest::SHA 'hmac_sha256_hex';
 use File::Basename 'dirname';
@@ -465,5 +466,17 @@ is scalar @elsewhere, 0, 'each at the first line that differs'
     or diag "seed $seed\n",
         @elsewhere[0 .. ($#elsewhere > 4 ? 4 : $#elsewhere)];
 is scalar @dead, 0, 'and can be shown' or diag "seed $seed\n", @dead;
+
+# --- while it is being written: PATH.chain is read first, so it is never ahead
+
+my %live;
+$t->under_load(sub {
+    for (1 .. 20) {
+        my $exit = audit('verify', @key, '--chain', "$trail.chain", @files);
+        $live{ $exit == 1 && $said =~ /: torn: / ? 'torn' : $exit }++;
+    }
+}, clients => 4, pause => 0.001);
+ok !(grep { $_ ne '0' && $_ ne 'torn' } keys %live) && $live{0},
+    'a trail that grows is whole' or diag explain \%live, $said;
 
 done_testing;

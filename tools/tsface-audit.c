@@ -21,6 +21,7 @@
 
 
 #define TSFACE_AUDIT_KEY_LEN  32
+#define TSFACE_AUDIT_TRIES    100    /* to find PATH.chain at rest */
 
 /* which commands an option is for */
 #define TSFACE_AUDIT_CMD_VERIFY   0x01
@@ -400,15 +401,18 @@ tsface_audit_mark(tsface_audit_mark_t *mark, const char *text)
 
 /*
  * Read before the records are: whatever is written meanwhile comes behind the
- * one that it names, which therefore has to be there.
+ * one that it names, which therefore has to be there.  The gateway writes it
+ * over in place under a lock, which an auditor does not take, lest workers
+ * wait for him: it is read until two readings agree.
  */
 static int
 tsface_audit_chain_end(tsface_audit_t *audit, const char *name)
 {
     int                             fd;
     ngx_int_t                       rc;
+    ngx_uint_t                      tries;
     tsface_audit_mark_t            *mark;
-    ngx_http_tsface_trail_chain_t   end;
+    ngx_http_tsface_trail_chain_t   end, again;
 
     if (audit->nmarks == TSFACE_AUDIT_MAX_MARKS) {
         return tsface_audit_bad("too many marks", name);
@@ -423,7 +427,22 @@ tsface_audit_chain_end(tsface_audit_t *audit, const char *name)
 
     rc = ngx_http_tsface_trail_chain_read(fd, &end);
 
+    for (tries = 0; rc == NGX_OK && tries < TSFACE_AUDIT_TRIES; tries++) {
+        again = end;
+        rc = ngx_http_tsface_trail_chain_read(fd, &end);
+
+        if (again.seq == end.seq
+            && ngx_memcmp(again.mac, end.mac, sizeof(end.mac)) == 0)
+        {
+            break;
+        }
+    }
+
     (void) close(fd);
+
+    if (tries == TSFACE_AUDIT_TRIES) {
+        return tsface_audit_bad("changes too fast", name);
+    }
 
     if (rc != NGX_OK) {
         return tsface_audit_bad("not a PATH.chain", name);
