@@ -33,7 +33,7 @@ done
 # shellcheck disable=SC2206
 command=( "${CC:-gcc}" -std=gnu11 -g -O2 -fstack-protector-strong
     -Wall -Wextra -Werror -Wformat -Wno-unused-parameter
-    -fPIE -pie -Wl,-z,relro -Wl,-z,now ${CFLAGS:-}
+    -fPIE -pie '-Wl,-z,relro' '-Wl,-z,now' ${CFLAGS:-}
     "-DTSFACE_AUDIT_VERSION=\"$version\"" "${includes[@]}"
     -o "$program.new" "${sources[@]}" ${LDFLAGS:-} -lyajl -lcrypto )
 
