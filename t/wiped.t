@@ -196,4 +196,23 @@ if ($ENV{TSFACE_TEST_LONG}) {
     is found('pass-mark-x'), 0, 'nor its password';
 }
 
+# --- an answer that is malformed behind its token
+
+{
+    my $broken = $t->fake_server(sub {
+        my ($socket) = @_;
+        read_request($socket, 30) or return;
+        my $body = '{"access_token":"broken-mark-' . 'T' x 600 . '"}';
+        print $socket "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            . sprintf("%x\r\n%s\r\n", length $body, $body) . "zz\r\n";
+    }, tls => 'localhost');
+    (my $fourth = $conf) =~ s/%%ID%%/client-four/;
+    $fourth =~ s/:$token_port/:$broken/;
+    $t->stop;
+    $t->start($fourth);
+    is $t->revoke('u')->status, 503, 'a broken answer';
+    like $t->error_log, qr/exchange for credentials "c" failed/, 'it was read';
+    is found('broken-mark-TTT'), 0, 'its token is nowhere';
+}
+
 done_testing;
