@@ -17,6 +17,8 @@
 
 static ngx_uint_t ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now);
+static ngx_uint_t ngx_http_tsface_slot_holds(
+    const ngx_http_tsface_slot_t *slot, ngx_uint_t lease);
 static ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 
@@ -172,26 +174,12 @@ ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
 }
 
 
-void
-ngx_http_tsface_slot_secret(ngx_shm_zone_t *shm_zone,
-    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_slot_secret_t *secret,
-    const u_char *refused)
+/* Under the lock: whether that lease is this process's, and still the last. */
+static ngx_uint_t
+ngx_http_tsface_slot_holds(const ngx_http_tsface_slot_t *slot,
+    ngx_uint_t lease)
 {
-    ngx_http_tsface_zone_t  *zone;
-
-    zone = shm_zone->data;
-
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
-    if (secret) {
-        slot->secret = secret->number;
-        ngx_memcpy(slot->works, secret->works, sizeof(slot->works));
-
-    } else {
-        ngx_memcpy(slot->refused, refused, sizeof(slot->refused));
-    }
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
+    return slot->lease == lease && slot->lease_pid == ngx_pid;
 }
 
 
@@ -237,7 +225,7 @@ ngx_http_tsface_slot_again(ngx_shm_zone_t *shm_zone,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    if (slot->lease == lease && slot->lease_pid == ngx_pid) {
+    if (ngx_http_tsface_slot_holds(slot, lease)) {
         slot->lease_until = until;
         slot->exchanges[result]++;
         rc = NGX_OK;
@@ -252,7 +240,8 @@ ngx_http_tsface_slot_again(ngx_shm_zone_t *shm_zone,
 ngx_int_t
 ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t lease, const ngx_str_t *token,
-    ngx_msec_t now, const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before)
+    const ngx_http_tsface_slot_secret_t *secret, ngx_msec_t now,
+    const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before)
 {
     u_char                  *p;
     ngx_int_t                rc;
@@ -262,7 +251,7 @@ ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    if (slot->lease != lease || slot->lease_pid != ngx_pid) {
+    if (!ngx_http_tsface_slot_holds(slot, lease)) {
         ngx_shmtx_unlock(&zone->shpool->mutex);
         return NGX_DECLINED;
     }
@@ -295,6 +284,12 @@ ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
         slot->timed = 1;
         slot->generation++;
         slot->exchanges[NGX_HTTP_TSFACE_EXCHANGE_OK]++;
+
+        if (secret->number) {
+            slot->secret = secret->number;
+            ngx_memcpy(slot->works, secret->works, sizeof(slot->works));
+        }
+
         ngx_memory_barrier();
         slot->valid = 1;
 
@@ -316,7 +311,8 @@ ngx_http_tsface_slot_store(ngx_shm_zone_t *shm_zone,
 ngx_int_t
 ngx_http_tsface_slot_fail(ngx_shm_zone_t *shm_zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
-    ngx_http_tsface_exchange_e failure, ngx_msec_t not_before)
+    ngx_http_tsface_exchange_e failure, const u_char *refused,
+    ngx_msec_t not_before)
 {
     ngx_http_tsface_zone_t  *zone;
 
@@ -324,7 +320,7 @@ ngx_http_tsface_slot_fail(ngx_shm_zone_t *shm_zone,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    if (slot->lease != lease || slot->lease_pid != ngx_pid) {
+    if (!ngx_http_tsface_slot_holds(slot, lease)) {
         ngx_shmtx_unlock(&zone->shpool->mutex);
         return NGX_DECLINED;
     }
@@ -334,6 +330,11 @@ ngx_http_tsface_slot_fail(ngx_shm_zone_t *shm_zone,
     slot->not_before = not_before;
     slot->timed = 1;
     slot->exchanges[failure]++;
+
+    if (refused) {
+        ngx_memcpy(slot->refused, refused, sizeof(slot->refused));
+    }
+
     slot->lease_pid = 0;
     slot->version++;
 
@@ -377,9 +378,7 @@ ngx_http_tsface_slot_reap_lease(ngx_shm_zone_t *shm_zone,
 
     pid = slot->lease_pid;
 
-    if (pid == 0 || pid == ngx_pid
-        || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH)
-    {
+    if (pid == 0 || pid == ngx_pid || ngx_http_tsface_zone_lives(pid)) {
         return 0;
     }
 

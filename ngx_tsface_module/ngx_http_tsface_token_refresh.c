@@ -43,7 +43,6 @@ static ngx_int_t ngx_http_tsface_token_other(ngx_http_tsface_token_t *token,
     const ngx_http_tsface_exchange_result_t *result);
 static void ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
     const ngx_http_tsface_exchange_result_t *result);
-static void ngx_http_tsface_token_works(ngx_http_tsface_token_t *token);
 static void ngx_http_tsface_token_failed(ngx_http_tsface_token_t *token,
     const ngx_http_tsface_exchange_result_t *result);
 
@@ -253,7 +252,7 @@ ngx_http_tsface_token_fetch(ngx_http_tsface_token_t *token)
     token->fetching = 0;
 
     (void) ngx_http_tsface_slot_fail(token->zone, token->slot, token->lease,
-                                     NGX_HTTP_TSFACE_EXCHANGE_NETWORK,
+                                     NGX_HTTP_TSFACE_EXCHANGE_NETWORK, NULL,
                                      ngx_current_msec
                                      + NGX_HTTP_TSFACE_PLAN_MAX_DELAY);
 
@@ -325,8 +324,6 @@ ngx_http_tsface_token_other(ngx_http_tsface_token_t *token,
     rotation = &token->rotation;
 
     if (token->second || rotation->secret[1].len == 0) {
-        ngx_http_tsface_slot_secret(token->zone, token->slot, NULL,
-                                    token->both);
         return NGX_DECLINED;
     }
 
@@ -367,6 +364,7 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
     ngx_int_t                           rc;
     ngx_msec_t                          now;
     ngx_http_tsface_plan_t              plan;
+    ngx_http_tsface_slot_secret_t       secret;
     ngx_http_tsface_exchange_result_t   unkept;
 
     now = ngx_current_msec;
@@ -377,8 +375,11 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
                                token->credentials->min_interval,
                                (uint32_t) ngx_random());
 
+    secret.number = token->rotation.secret[0].len ? token->secret + 1 : 0;
+    secret.works = token->digest;
+
     rc = ngx_http_tsface_slot_store(token->zone, token->slot, token->lease,
-                                    &result->token, now, &plan,
+                                    &result->token, &secret, now, &plan,
                                     now + token->credentials->min_interval);
 
     if (rc == NGX_ERROR) {
@@ -403,7 +404,18 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
         return;
     }
 
-    ngx_http_tsface_token_works(token);
+    /* info is of the time before */
+
+    if (token->info.secret
+        && (token->info.secret != secret.number
+            || ngx_memcmp(token->info.works, secret.works,
+                          NGX_HTTP_TSFACE_SECRET_DIGEST_LEN)
+               != 0))
+    {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "tsface uses secret %ui of credentials \"%V\" now",
+                      secret.number, &token->credentials->name);
+    }
 
     if (token->info.fails || token->info.generation == 0) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -414,50 +426,24 @@ ngx_http_tsface_token_store(ngx_http_tsface_token_t *token,
 }
 
 
-/* Remembers the secret; a change of it is worth a line in the log. */
-static void
-ngx_http_tsface_token_works(ngx_http_tsface_token_t *token)
-{
-    const u_char                   *digest;
-    ngx_http_tsface_slot_secret_t   secret;
-
-    digest = token->digest;
-
-    if (token->rotation.secret[0].len == 0
-        || (token->info.secret == token->secret + 1
-            && ngx_memcmp(token->info.works, digest,
-                          NGX_HTTP_TSFACE_SECRET_DIGEST_LEN)
-               == 0))
-    {
-        return;
-    }
-
-    secret.number = token->secret + 1;
-    secret.works = digest;
-
-    ngx_http_tsface_slot_secret(token->zone, token->slot, &secret, NULL);
-
-    if (token->info.secret) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "tsface uses secret %ui of credentials \"%V\" now",
-                      secret.number, &token->credentials->name);
-    }
-}
-
-
 static void
 ngx_http_tsface_token_failed(ngx_http_tsface_token_t *token,
     const ngx_http_tsface_exchange_result_t *result)
 {
-    ngx_msec_t  delay;
-    ngx_uint_t  level;
+    ngx_msec_t     delay;
+    ngx_uint_t     level;
+    const u_char  *refused;
+
+    refused = (result->result == NGX_HTTP_TSFACE_EXCHANGE_REJECTED)
+              ? token->both : NULL;
 
     delay = ngx_http_tsface_plan_delay(result->result, token->info.fails + 1,
                                        result->retry_after,
                                        (uint32_t) ngx_random());
 
     (void) ngx_http_tsface_slot_fail(token->zone, token->slot, token->lease,
-                                     result->result, ngx_current_msec + delay);
+                                     result->result, refused,
+                                     ngx_current_msec + delay);
 
     /* once per change of state; the rest is in the status */
 

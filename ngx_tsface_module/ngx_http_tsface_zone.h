@@ -73,9 +73,9 @@ typedef struct {
 } ngx_http_tsface_slot_info_t;
 
 
-/* Which secret an exchange was made with, for slot_secret(). */
+/* The secret that the token endpoint took: it is tried first from then on. */
 typedef struct {
-    ngx_uint_t                   number;       /* 1 or 2 */
+    ngx_uint_t                   number;       /* 1, 2; 0: not by a secret */
     const u_char                *works;        /* its digest */
 } ngx_http_tsface_slot_secret_t;
 
@@ -126,14 +126,6 @@ ngx_int_t ngx_http_tsface_slot_lease(ngx_shm_zone_t *zone,
     ngx_msec_t until, ngx_uint_t *lease, ngx_msec_t *next);
 
 /*
- * Before the lease is ended: the secret that the token endpoint took, to be
- * tried first from now on, or NULL and the digest of those that it refused.
- */
-void ngx_http_tsface_slot_secret(ngx_shm_zone_t *zone,
-    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_slot_secret_t *secret,
-    const u_char *refused);
-
-/*
  * The secrets are others than those that were refused: the pause after the
  * refusal is over.  Returns 1 if this call ended it.
  */
@@ -155,12 +147,17 @@ ngx_int_t ngx_http_tsface_slot_again(ngx_shm_zone_t *zone,
  */
 ngx_int_t ngx_http_tsface_slot_store(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t lease, const ngx_str_t *token,
-    ngx_msec_t now, const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before);
+    const ngx_http_tsface_slot_secret_t *secret, ngx_msec_t now,
+    const ngx_http_tsface_plan_t *plan, ngx_msec_t not_before);
 
-/* Ends a lease with a failure; same results. */
+/*
+ * Ends a lease with a failure; same results.  refused, or NULL: the digest of
+ * the secrets that were, for slot_hurry().
+ */
 ngx_int_t ngx_http_tsface_slot_fail(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t lease,
-    ngx_http_tsface_exchange_e failure, ngx_msec_t not_before);
+    ngx_http_tsface_exchange_e failure, const u_char *refused,
+    ngx_msec_t not_before);
 
 /*
  * The endpoint rejected the token of that generation: drops it if it is still
