@@ -17,32 +17,20 @@ use Cwd 'abs_path';
 use File::Basename qw(basename dirname);
 use File::Temp 'tempdir';
 use TAP::Parser;
+use FindBin;
 use Test::More;
 
+use lib "$FindBin::Bin/lib";
+use TSFace::Unit;
+
 my $root = dirname(dirname(abs_path(__FILE__)));
-my $tree = $ENV{TSFACE_TREE} || "$root/build-out/tree";
 my $cc = $ENV{CC} || 'gcc';
 my $dir = $ENV{TSFACE_COVERAGE}
     || tempdir('tsface-unit-XXXXXXXX', TMPDIR => 1, CLEANUP => 1);
 
 my @programs = glob "$root/t/unit/*.c";
 plan(skip_all => 'no programs in t/unit') if !@programs;
-die "no configured nginx tree in $tree: run \"make\" first\n"
-    if !-e "$tree/objs/ngx_auto_config.h";
-
-my @flags = (
-    qw(-g -O1 -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter),
-    "-I$root/ngx_tsface_module", "-I$root/t/unit",
-    map({ ('-isystem', "$tree/$_") } grep { -d "$tree/$_" } qw(
-        src/core src/event src/event/modules src/event/quic src/os/unix objs
-        src/http src/http/modules src/http/v2 src/http/v3)),
-);
-
-push @flags, '-fsanitize=address,undefined', '-fno-omit-frame-pointer',
-    '-fno-sanitize-recover=undefined' if $ENV{TSFACE_SANITIZE};
-
-$ENV{ASAN_OPTIONS} = 'detect_stack_use_after_return=1';
-$ENV{UBSAN_OPTIONS} = 'print_stacktrace=1';
+my @flags = TSFace::Unit::flags($root, 'unit');
 
 sub unit {
     my ($source, $name) = @_;

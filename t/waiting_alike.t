@@ -39,27 +39,32 @@ http {
     }
 }
 END
-my $body = '{"user_id":"user-1"}';
-sub request { my ($w) = @_;
-my $request = "POST /v1/users/face/revoke HTTP/1.1\r\nHost: x\r\nX-Which: $w\r\n"
-    . "Content-Type: application/json\r\nContent-Length: "
-    . length($body) . "\r\n\r\n$body";
-        my $socket = connect_to($t->port);
-        print $socket $request;
-        return $socket; }
-sub waiting {
-   return join ' ', map { "$_->{name}=$_->{waiting}" } @{ http($t->port, 'GET', '/status')->json->{credentials} };
+
+sub request {
+    my ($which) = @_;
+
+    my $socket = connect_to($t->port);
+    print $socket TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
+        json => { user_id => 'user-1' }, headers => [ 'X-Which', $which ]);
+    return $socket;
 }
+
+sub waiting {
+    return join ' ', map { "$_->{name}=$_->{waiting}" }
+        @{ http($t->port, 'GET', '/status')->json->{credentials} };
+}
+
 sleep 1;
-my @a = map { request('patient') } 1 .. 8;
+my @patient = map { request('patient') } 1 .. 8;
 sleep 0.5;
 is waiting(), 'patient=8 hasty=8', 'eight wait for one name';
-my $b = request('hasty');
+my $hasty = request('hasty');
 sleep 0.3;
 is waiting(), 'patient=9 hasty=9', 'and one for the other';
-readline $b;
+readline $hasty;
 sleep 0.3;
 is waiting(), 'patient=8 hasty=8', 'which has gone';
-like scalar(readline $_), qr/^HTTP\/1.1 503 /, 'no token' for @a;
+like scalar(readline $_), qr/^HTTP\/1.1 503 /, 'no token' for @patient;
 is waiting(), 'patient=0 hasty=0', 'nobody waits any more';
+
 done_testing;
