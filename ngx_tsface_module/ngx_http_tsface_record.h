@@ -18,14 +18,11 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_record_line.h"
+#include "ngx_http_tsface_record_mac.h"
+
 
 #define NGX_HTTP_TSFACE_RECORD_VERSION   1
-#define NGX_HTTP_TSFACE_RECORD_MAC_LEN   64     /* hex digits */
-#define NGX_HTTP_TSFACE_RECORD_MAX       8192   /* a whole line with its LF */
-
-/* what is around a body at most, and what every line begins with */
-#define NGX_HTTP_TSFACE_RECORD_ENVELOPE  256
-#define NGX_HTTP_TSFACE_RECORD_HEAD      "{\"v\":1,\"seq\":"
 
 
 typedef enum {
@@ -76,21 +73,6 @@ typedef struct {
 } ngx_http_tsface_record_t;
 
 
-/*
- * A MAC key, ready for use: setting one up costs more than the MAC of a line.
- * In one thread's hands at a time.  Functions that take one fail if it is
- * NULL.
- */
-typedef struct ngx_http_tsface_record_key_s  ngx_http_tsface_record_key_t;
-
-/* NULL: it is empty, or there is no memory.  value need not stay. */
-ngx_http_tsface_record_key_t *ngx_http_tsface_record_key_new(
-    const ngx_str_t *value);
-
-/* Wipes it; NULL is none. */
-void ngx_http_tsface_record_key_free(ngx_http_tsface_record_key_t *key);
-
-
 /* Sets every member to "left out". */
 void ngx_http_tsface_record_init(ngx_http_tsface_record_t *record,
     ngx_http_tsface_record_type_e type);
@@ -102,37 +84,6 @@ void ngx_http_tsface_record_init(ngx_http_tsface_record_t *record,
  */
 size_t ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
     u_char *buf, size_t size);
-
-/*
- * Joins `{"v":1,"seq":N,"time":"...",` + body + `,"mac":"..."}\n` at buf
- * (RECORD_MAX bytes), time being usec since the epoch in UTC; computes mac
- * over previous mac and line, and stores it in mac (MAC_LEN bytes, no NUL),
- * which on entry holds the previous one.  Returns the line's length, 0 on
- * error.
- */
-size_t ngx_http_tsface_record_seal(const ngx_str_t *body, uint64_t seq,
-    uint64_t usec, ngx_http_tsface_record_key_t *key, u_char *mac,
-    u_char *buf, size_t size);
-
-/*
- * Reads seq and mac back from a whole line (without its LF), for a writer
- * that continues a trail.  Returns NGX_OK or NGX_ERROR if it has not the
- * form this file writes.  Does not check the mac.
- */
-ngx_int_t ngx_http_tsface_record_parse_tail(const ngx_str_t *line,
-    uint64_t *seq, u_char *mac);
-
-/* NGX_OK if line's mac follows from previous and key, NGX_DECLINED if not. */
-ngx_int_t ngx_http_tsface_record_verify(const ngx_str_t *line,
-    ngx_http_tsface_record_key_t *key, const u_char *previous);
-
-/*
- * hex(HMAC-SHA256(key, label || NUL || value)), the first n hex digits
- * (n <= 64), to out.  Labels: "tsface user", "tsface token".
- */
-ngx_int_t ngx_http_tsface_record_fingerprint(
-    ngx_http_tsface_record_key_t *key, const char *label,
-    const ngx_str_t *value, u_char *out, size_t n);
 
 
 #endif /* _NGX_HTTP_TSFACE_RECORD_H_INCLUDED_ */

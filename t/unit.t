@@ -4,7 +4,7 @@
 # which link without nginx.  Each names the sources it is linked with in a
 # comment on a line of its own,
 #
-#     /* link: record.c json.c */
+#     /* link: record.c record_text.c record_mac.c record_line.c json.c */
 #
 # and prints TAP; yajl and libcrypto are always there.  With TSFACE_SANITIZE=1
 # the address and undefined behaviour sanitizers watch.  TSFACE_TREE is a

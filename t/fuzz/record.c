@@ -8,7 +8,7 @@
  * input is also read as a line of a trail.
  */
 
-/* link: record.c json.c */
+/* link: record.c record_text.c record_mac.c record_line.c json.c */
 
 
 #include "fuzz.h"

@@ -3,7 +3,9 @@
  * Copyright (C) The ngx_tsface_module authors
  */
 
-/* link: ngx_http_tsface_record.c ngx_http_tsface_json.c */
+/* link: ngx_http_tsface_record.c ngx_http_tsface_record_text.c
+         ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c
+         ngx_http_tsface_json.c */
 
 
 #include "tap.h"

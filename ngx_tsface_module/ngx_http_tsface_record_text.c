@@ -1,0 +1,296 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_tsface_record_text.h"
+
+
+#define NGX_HTTP_TSFACE_RECORD_MAX_YEAR     9999
+
+
+/* a bit is set in each byte of x that has the value c */
+#define ngx_http_tsface_record_has(x, c)                                      \
+    ngx_http_tsface_record_below((x) ^ (0x0101010101010101ULL * (c)), 1)
+
+/* in each byte below c, of those with their highest bit clear */
+#define ngx_http_tsface_record_below(x, c)                                    \
+    (((x) - 0x0101010101010101ULL * (c)) & ~(x) & 0x8080808080808080ULL)
+
+/*
+ * Whether all eight bytes are printable ASCII that JSON has no escape for.
+ * "below" may also report a byte above one that it finds: never too few.
+ */
+#define ngx_http_tsface_record_plain(x)                                       \
+    ((((x) & 0x8080808080808080ULL)                                           \
+      | ngx_http_tsface_record_below(x, 0x20)                                 \
+      | ngx_http_tsface_record_has(x, 0x7f)                                   \
+      | ngx_http_tsface_record_has(x, (u_char) '"')                           \
+      | ngx_http_tsface_record_has(x, (u_char) '\\')) == 0)
+
+
+static u_char *ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n,
+    ngx_uint_t width);
+static size_t ngx_http_tsface_record_utf8(const u_char *p, size_t len,
+    uint32_t *code);
+
+
+static const u_char  ngx_http_tsface_record_xdigits[] = "0123456789abcdef";
+
+
+/*
+ * A JSON string of at most limit bytes between its quotes.  Valid UTF-8 stays
+ * as it is, but for what could forge or disguise a line where it is read:
+ * control characters (C0, DEL, C1), line and paragraph separators and the
+ * characters that turn the direction of writing.
+ */
+
+u_char *
+ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
+{
+    size_t         n, len;
+    u_char         ch, *cut, *end;
+    u_char         unit[6];
+    uint32_t       code;
+    uint64_t       block;
+    const u_char  *s, *last;
+
+    *p++ = '"';
+
+    s = value->data;
+    last = value->len ? s + value->len : s;    /* s may be NULL */
+
+    /* cut is the last place that leaves room for the mark of a cut */
+
+    end = p + limit;
+    cut = p;
+
+    while (s < last) {
+
+        if ((size_t) (end - p) >= sizeof(NGX_HTTP_TSFACE_RECORD_CUT) - 1) {
+            cut = p;
+        }
+
+        /* most text stays as it is: eight bytes at a time */
+
+        while (last - s >= 8 && end - p >= 8) {
+            ngx_memcpy(&block, s, 8);
+
+            if (!ngx_http_tsface_record_plain(block)) {
+                break;
+            }
+
+            ngx_memcpy(p, s, 8);
+            p += 8;
+            s += 8;
+
+            cut = ngx_min(p, end
+                             - (sizeof(NGX_HTTP_TSFACE_RECORD_CUT) - 1));
+        }
+
+        if (s == last) {
+            break;
+        }
+
+        ch = *s;
+
+        if (ch >= 0x20 && ch < 0x7f && ch != '"' && ch != '\\') {
+
+            if (p == end) {
+                goto full;
+            }
+
+            *p++ = ch;
+            s++;
+            continue;
+        }
+
+        n = ngx_http_tsface_record_utf8(s, last - s, &code);
+
+        if (n == 0) {
+            n = 1;
+            code = 0xfffd;
+            len = 6;
+
+        } else if (code < 0x20
+                   || (code >= 0x7f && code < 0xa0)
+                   || (code >= 0x2028 && code <= 0x202e)
+                   || (code >= 0x2066 && code <= 0x2069))
+        {
+            len = 6;
+
+        } else if (code < 0x80) {
+            unit[0] = '\\';
+            unit[1] = ch;
+            len = 2;
+
+        } else {
+            ngx_memcpy(unit, s, n);
+            len = n;
+        }
+
+        if (len == 6) {
+            unit[0] = '\\';
+            unit[1] = 'u';
+            unit[2] = ngx_http_tsface_record_xdigits[code >> 12];
+            unit[3] = ngx_http_tsface_record_xdigits[(code >> 8) & 0xf];
+            unit[4] = ngx_http_tsface_record_xdigits[(code >> 4) & 0xf];
+            unit[5] = ngx_http_tsface_record_xdigits[code & 0xf];
+        }
+
+        if (len > (size_t) (end - p)) {
+            goto full;
+        }
+
+        p = ngx_cpymem(p, unit, len);
+        s += n;
+    }
+
+    *p++ = '"';
+
+    return p;
+
+full:
+
+    return ngx_http_tsface_record_put(cut, NGX_HTTP_TSFACE_RECORD_CUT "\"");
+}
+
+
+u_char *
+ngx_http_tsface_record_decimal(u_char *p, uint64_t n)
+{
+    u_char  *d, digits[20];
+
+    d = digits + sizeof(digits);
+
+    do {
+        *--d = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    return ngx_cpymem(p, d, digits + sizeof(digits) - d);
+}
+
+
+/*
+ * The proleptic Gregorian calendar, counted from March 1 of the year 0: a
+ * leap day is then the last of its year, and 400 years have 146097 days.
+ */
+
+u_char *
+ngx_http_tsface_record_time(u_char *p, uint64_t usec)
+{
+    uint64_t    days, era, year;
+    ngx_uint_t  sec, day, yoe, month;
+
+    sec = (ngx_uint_t) (usec / 1000000 % 86400);
+
+    days = usec / 1000000 / 86400 + 719468;
+    era = days / 146097;
+    day = (ngx_uint_t) (days % 146097);
+
+    yoe = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * yoe + yoe / 4 - yoe / 100;
+
+    month = (5 * day + 2) / 153;
+    day = day - (153 * month + 2) / 5 + 1;
+    month = (month < 10) ? month + 3 : month - 9;
+
+    year = era * 400 + yoe + (month <= 2);
+
+    if (year > NGX_HTTP_TSFACE_RECORD_MAX_YEAR) {
+        return NULL;
+    }
+
+    p = ngx_http_tsface_record_padded(p, (ngx_uint_t) year, 4);
+    *p++ = '-';
+    p = ngx_http_tsface_record_padded(p, month, 2);
+    *p++ = '-';
+    p = ngx_http_tsface_record_padded(p, day, 2);
+    *p++ = 'T';
+    p = ngx_http_tsface_record_padded(p, sec / 3600, 2);
+    *p++ = ':';
+    p = ngx_http_tsface_record_padded(p, sec / 60 % 60, 2);
+    *p++ = ':';
+    p = ngx_http_tsface_record_padded(p, sec % 60, 2);
+    *p++ = '.';
+    p = ngx_http_tsface_record_padded(p, (ngx_uint_t) (usec % 1000000), 6);
+    *p++ = 'Z';
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n, ngx_uint_t width)
+{
+    ngx_uint_t  i;
+
+    for (i = width; i; i--) {
+        p[i - 1] = (u_char) ('0' + n % 10);
+        n /= 10;
+    }
+
+    return p + width;
+}
+
+
+/* The length of the character at p, 0 if there is none in valid UTF-8. */
+
+static size_t
+ngx_http_tsface_record_utf8(const u_char *p, size_t len, uint32_t *code)
+{
+    size_t    i, n;
+    uint32_t  c, min;
+
+    c = p[0];
+
+    if (c < 0x80) {
+        *code = c;
+        return 1;
+    }
+
+    if (c >= 0xc2 && c <= 0xdf) {
+        n = 2;
+        c &= 0x1f;
+        min = 0x80;
+
+    } else if (c >= 0xe0 && c <= 0xef) {
+        n = 3;
+        c &= 0x0f;
+        min = 0x800;
+
+    } else if (c >= 0xf0 && c <= 0xf4) {
+        n = 4;
+        c &= 0x07;
+        min = 0x10000;
+
+    } else {
+        return 0;
+    }
+
+    if (len < n) {
+        return 0;
+    }
+
+    for (i = 1; i < n; i++) {
+
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+
+        c = (c << 6) | (p[i] & 0x3f);
+    }
+
+    if (c < min || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff) {
+        return 0;
+    }
+
+    *code = c;
+
+    return n;
+}
