@@ -7,7 +7,7 @@ use TSFace::Test;
 
 my $rounds = $ENV{ROUNDS} || 3;
 my $duration = $ENV{DURATION} || 3;
-my $connections = $ENV{CONNECTIONS} || 32;
+my @connections = split ' ', $ENV{CONNECTIONS} || '32';
 my @variants = split ' ', $ENV{VARIANTS} || 'a b c cw d';
 my @transports = split ' ', $ENV{TRANSPORTS} || 'plain tls';
 my $callgrind = exists $ENV{CALLGRIND} ? $ENV{CALLGRIND} : 1;
@@ -27,7 +27,8 @@ my $token = join '', map { ('A' .. 'Z', 'a' .. 'z', 0 .. 9)[rand 62] } 1 .. 800;
 
 $| = 1;
 my $tty = -t STDOUT;
-my $limit = 120 + @variants * @transports * ($rounds * ($duration + 5) + 90);
+my $limit = 120 + @variants * @transports
+    * (@connections * $rounds * ($duration + 5) + 90);
 
 my $upstream = instance('upstream');
 $upstream->start(text('upstream'));
@@ -43,13 +44,11 @@ for my $transport (@transports) {
 }
 
 my %got;
-my $n = 0;
 for my $round (1 .. $rounds) {
     for my $transport (@transports) {
         for my $variant (@variants) {
-            $n++;
             print "\r\e[K" . "round $round/$rounds, $transport $variant" if $tty;
-            measure($transport, $variant);
+            measure($transport, $variant, $_) for @connections;
         }
         push @variants, shift @variants;
     }
@@ -57,7 +56,9 @@ for my $round (1 .. $rounds) {
 print "\r\e[K" if $tty;
 @variants = sort @variants;
 
-table($_) for @transports;
+for my $transport (@transports) {
+    table($transport, $_) for @connections;
+}
 instructions() if $callgrind;
 exit 0;
 
@@ -117,7 +118,7 @@ sub cpu {
 
 
 sub wrk {
-    my ($t, $seconds) = @_;
+    my ($t, $seconds, $connections) = @_;
 
     my ($code, $output) = $t->run($seconds + 15, 'wrk', '-t1',
         "-c$connections", "-d${seconds}s", '-s', "$bench/lua/post.lua",
@@ -129,16 +130,17 @@ sub wrk {
 
 
 sub measure {
-    my ($transport, $variant) = @_;
+    my ($transport, $variant, $connections) = @_;
 
     my $t = $gateway{"$transport $variant"};
-    wrk($t, 1);
+    wrk($t, 1, $connections);
 
     my $before = cpu($t);
-    my ($requests, $usec, $p50, $p99, $errors) = wrk($t, $duration);
+    my ($requests, $usec, $p50, $p99, $errors) = wrk($t, $duration,
+        $connections);
     my $used = cpu($t) - $before;
 
-    push @{ $got{"$transport $variant"} }, {
+    push @{ $got{"$transport $variant $connections"} }, {
         rate => $requests / $usec * 1e6, p50 => $p50, p99 => $p99,
         cpu => $used / ($requests || 1), errors => $errors,
     };
@@ -153,17 +155,17 @@ sub median {
 
 
 sub table {
-    my ($transport) = @_;
+    my ($transport, $connections) = @_;
 
     print "\nUpstream over " . ($transport eq 'tls' ? 'TLS' : 'plain HTTP')
-        . ", $connections connections, one worker, medians of $rounds rounds of"
-        . " $duration s\n\n";
+        . ", $connections connection" . ($connections > 1 ? 's' : '')
+        . ", one worker, medians of $rounds rounds of $duration s\n\n";
     printf "%-37s %8s %6s %8s %8s %9s %6s %6s\n", '', 'req/s', 'to (a)',
         'p50 ms', 'p99 ms', 'CPU us/r', 'to (a)', 'errors';
 
     my $base;
     for my $variant (@variants) {
-        my $all = $got{"$transport $variant"} or next;
+        my $all = $got{"$transport $variant $connections"} or next;
         my %m = map { my $k = $_; $k => median(map { $_->{$k} } @$all) }
             qw(rate p50 p99 cpu);
         $m{errors} = 0;

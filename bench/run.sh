@@ -4,7 +4,7 @@
 # what ten thousand credentials do.
 #
 # PARTS ("gateway herd many")
-# gateway: ROUNDS (3), DURATION seconds (3), CONNECTIONS (32),
+# gateway: ROUNDS (3), DURATION seconds (3), CONNECTIONS ("32"; a list),
 #     VARIANTS ("a b c cw d"), TRANSPORTS ("plain tls"), CALLGRIND (1)
 # herd: SIZES ("1 10 100 1000 10000"), WORKERS (4)
 # many: CREDENTIALS (10000), EXCHANGE_RATE (100)
