@@ -181,6 +181,7 @@ ngx_http_tsface_attempt_forward(ngx_http_request_t *r,
     attempt->path = ctx->operation->path;
     attempt->body = ctx->body;
     attempt->request_id = ctx->request_id;
+    attempt->trace = &ctx->trace;
     attempt->handler = ngx_http_tsface_attempt_ended;
 
     if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CALLER) {

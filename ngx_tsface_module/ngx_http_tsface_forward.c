@@ -105,6 +105,7 @@ ngx_http_tsface_forward_request(ngx_http_tsface_attempt_t *attempt)
           + attempt->endpoint->url.authority.len
           + attempt->bearer.len
           + attempt->request_id.len
+          + NGX_HTTP_TSFACE_TRACE_MAX
           + NGX_SIZE_T_LEN
           + attempt->body.len;
 
@@ -142,7 +143,9 @@ ngx_http_tsface_forward_request(ngx_http_tsface_attempt_t *attempt)
                         "User-Agent: " NGX_HTTP_TSFACE_USER_AGENT CRLF
                         "X-Request-ID: ") - 1);
     p = ngx_copy(p, attempt->request_id.data, attempt->request_id.len);
-    p = ngx_copy(p, CRLF CRLF, sizeof(CRLF CRLF) - 1);
+    p = ngx_copy(p, CRLF, sizeof(CRLF) - 1);
+    p = ngx_http_tsface_trace_write(p, attempt->trace);
+    p = ngx_copy(p, CRLF, sizeof(CRLF) - 1);
     p = ngx_copy(p, attempt->body.data, attempt->body.len);
 
     b->last = p;

@@ -17,6 +17,7 @@
 
 #include "ngx_http_tsface_endpoint.h"
 #include "ngx_http_tsface_response.h"
+#include "ngx_http_tsface_trace.h"
 
 
 #define NGX_HTTP_TSFACE_MAX_RESPONSE   1048576
@@ -41,6 +42,7 @@ struct ngx_http_tsface_attempt_s {
     ngx_str_t                      bearer;       /* copied by start() */
     ngx_str_t                      body;         /* JSON, or empty */
     ngx_str_t                      request_id;
+    const ngx_http_tsface_trace_t *trace;
     ngx_http_tsface_attempt_pt     handler;
 
     /* what became of it */

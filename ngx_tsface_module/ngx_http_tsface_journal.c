@@ -112,6 +112,8 @@ ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
     r = ctx->request;
 
     record->request_id = ctx->request_id;
+    record->trace_id = ctx->trace.id;
+    record->parent_id = ctx->trace.parent;
     record->client_addr = r->connection->addr_text;
     record->method = r->method_name;
     record->uri = r->unparsed_uri;

@@ -61,6 +61,8 @@ static const ngx_http_tsface_record_field_t  ngx_http_tsface_record_fields[] =
     ngx_http_tsface_record_row(host, string, 256),
     ngx_http_tsface_record_row(pid, number, 20),
     ngx_http_tsface_record_row(request_id, string, 64),
+    ngx_http_tsface_record_row(trace_id, string, 32),
+    ngx_http_tsface_record_row(parent_id, string, 16),
     ngx_http_tsface_record_row(attempt, number, 20),
     ngx_http_tsface_record_row(caller, string, 512),
     ngx_http_tsface_record_row(operation, string, 64),

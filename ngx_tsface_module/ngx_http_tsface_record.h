@@ -46,6 +46,8 @@ typedef struct {
     ngx_str_t                       host;
     ngx_int_t                       pid;
     ngx_str_t                       request_id;
+    ngx_str_t                       trace_id;
+    ngx_str_t                       parent_id;
     ngx_int_t                       attempt;
     ngx_str_t                       caller;
     ngx_str_t                       operation;

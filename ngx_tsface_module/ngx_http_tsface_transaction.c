@@ -134,6 +134,8 @@ ngx_http_tsface_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_http_tsface_trace_read(&ctx->trace, &r->headers_in.headers);
+
     cln->handler = ngx_http_tsface_cleanup;
     cln->data = ctx;
 

@@ -21,6 +21,7 @@
 #include "ngx_http_tsface_operation.h"
 #include "ngx_http_tsface_resolve.h"
 #include "ngx_http_tsface_token.h"
+#include "ngx_http_tsface_trace.h"
 
 
 /* Retry-After of a request whose trail failed, that waited for no token. */
@@ -59,6 +60,7 @@ typedef struct {
 
     /* what is known so far */
     ngx_str_t                           request_id;
+    ngx_http_tsface_trace_t             trace;
     ngx_str_t                           caller;
     ngx_http_tsface_credentials_t      *credentials;
     const ngx_http_tsface_operation_t  *operation;

@@ -22,7 +22,8 @@ typedef enum {
     NGX_HTTP_TSFACE_VAR_TOKEN_AGE,
     NGX_HTTP_TSFACE_VAR_TOKEN_GENERATION,
     NGX_HTTP_TSFACE_VAR_REASON,
-    NGX_HTTP_TSFACE_VAR_REGION
+    NGX_HTTP_TSFACE_VAR_REGION,
+    NGX_HTTP_TSFACE_VAR_TRACE_ID
 } ngx_http_tsface_variable_e;
 
 
@@ -63,6 +64,9 @@ static ngx_http_variable_t  ngx_http_tsface_vars[] = {
 
     { ngx_string("tsface_region"), NULL, ngx_http_tsface_variable,
       NGX_HTTP_TSFACE_VAR_REGION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_trace_id"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_TRACE_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -161,6 +165,10 @@ ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         if (ctx->credentials) {
             value = ctx->credentials->region;
         }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_TRACE_ID:
+        value = ctx->trace.id;
         break;
 
     default: /* NGX_HTTP_TSFACE_VAR_TOKEN_AGE */

@@ -45,6 +45,8 @@ fill(ngx_http_tsface_record_t *r, const ngx_str_t *members)
     set(r, host, "gw1");
     r->pid = 4711;
     set(r, request_id, "0123456789abcdef0123456789abcdef");
+    set(r, trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+    set(r, parent_id, "00f067aa0ba902b7");
     r->attempt = 2;
     set(r, caller, "CN=billing,O=\"Acme\"");
     set(r, operation, "face.revoke");
@@ -114,7 +116,9 @@ bodies(void)
     static const char  all[] =
         "\"type\":\"outcome\",\"trail\":\"revokes\",\"host\":\"gw1\","
         "\"pid\":4711,"
-        "\"request_id\":\"0123456789abcdef0123456789abcdef\",\"attempt\":2,"
+        "\"request_id\":\"0123456789abcdef0123456789abcdef\","
+        "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\","
+        "\"parent_id\":\"00f067aa0ba902b7\",\"attempt\":2,"
         "\"caller\":\"CN=billing,O=\\\"Acme\\\"\","
         "\"operation\":\"face.revoke\",\"credentials\":\"acme_eu\","
         "\"region\":\"eu\",\"endpoint\":\"api.eu.example:443\","
