@@ -9,6 +9,8 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_journal.h"
+#include "ngx_http_tsface_refusals.h"
+#include "ngx_http_tsface_zone.h"
 
 
 #define NGX_HTTP_TSFACE_FINGERPRINTS   64
@@ -99,6 +101,30 @@ ngx_http_tsface_journal_refusal(ngx_http_tsface_ctx_t *ctx,
 
     return ngx_http_tsface_trail_submit(ctx->conf->trail, &record, handler,
                                         ctx);
+}
+
+
+/* What closes an intent is written: without it the intent is an orphan. */
+
+ngx_int_t
+ngx_http_tsface_journal_count(ngx_http_tsface_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->attempts) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_tsface_refusals_count(ctx->conf->trail, ctx->problem,
+                                        &ctx->request->connection->addr_text,
+                                        &ctx->caller);
+
+    if (rc == NGX_OK) {
+        ngx_http_tsface_zone_count(ctx->zone,
+                                   NGX_HTTP_TSFACE_COUNT_SUMMARISED);
+    }
+
+    return rc;
 }
 
 

@@ -30,6 +30,12 @@ ngx_http_tsface_entry_t *ngx_http_tsface_journal_refusal(
     ngx_http_tsface_ctx_t *ctx, ngx_http_tsface_entry_pt handler);
 
 /*
+ * NGX_OK: the refusal is one of a flood; it was counted, and gets no record of
+ * its own.  NGX_DECLINED: it has to be submitted.
+ */
+ngx_int_t ngx_http_tsface_journal_count(ngx_http_tsface_ctx_t *ctx);
+
+/*
  * Remembers the keyed fingerprint of the token that the attempt uses; token
  * is not kept.  One of our own tokens is computed once a worker.
  */

@@ -104,7 +104,8 @@ static const ngx_str_t  ngx_http_tsface_record_types[] = {
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "outcome\""),
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusal\""),
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "open\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "close\"")
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "close\""),
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusals\"")
 };
 
 
@@ -240,6 +241,16 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
 
             break;
         }
+    }
+
+    if (record->refusals.data) {
+
+        if ((size_t) (end - p) < record->refusals.len + 1) {
+            return 0;
+        }
+
+        *p++ = ',';
+        p = ngx_cpymem(p, record->refusals.data, record->refusals.len);
     }
 
     return p - buf;

@@ -30,7 +30,8 @@ typedef enum {
     NGX_HTTP_TSFACE_RECORD_OUTCOME,
     NGX_HTTP_TSFACE_RECORD_REFUSAL,
     NGX_HTTP_TSFACE_RECORD_OPEN,
-    NGX_HTTP_TSFACE_RECORD_CLOSE
+    NGX_HTTP_TSFACE_RECORD_CLOSE,
+    NGX_HTTP_TSFACE_RECORD_REFUSALS
 } ngx_http_tsface_record_type_e;
 
 
@@ -72,6 +73,7 @@ typedef struct {
     ngx_str_t                       upstream_addr;
     ngx_int_t                       sent;          /* -1, 0, 1 */
     ngx_int_t                       duration_ms;
+    ngx_str_t                       refusals;      /* members, as written */
 } ngx_http_tsface_record_t;
 
 

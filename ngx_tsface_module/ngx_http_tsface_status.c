@@ -52,6 +52,7 @@ const char *const  ngx_http_tsface_status_counters[] = {
     "refused",
     "replays",
     "unrecorded",
+    "summarised",
     NULL
 };
 

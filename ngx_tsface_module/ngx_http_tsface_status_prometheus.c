@@ -355,6 +355,14 @@ ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
                              ngx_http_tsface_zone_counter(zone,
                                            NGX_HTTP_TSFACE_COUNT_UNRECORDED));
 
+    ngx_http_tsface_metric(page, "tsface_audit_refusals_summarised_total",
+                           "counter",
+                           "Refusals in a flood: counted, not written.");
+    ngx_http_tsface_page_add(page,
+                             "tsface_audit_refusals_summarised_total %ui\n",
+                             ngx_http_tsface_zone_counter(zone,
+                                           NGX_HTTP_TSFACE_COUNT_SUMMARISED));
+
     ngx_http_tsface_metric(page, "tsface_upstream_duration_seconds",
                            "histogram", "How long attempts took.");
 

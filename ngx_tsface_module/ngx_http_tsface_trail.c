@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_refusals.h"
 #include "ngx_http_tsface_trail.h"
 #include "ngx_http_tsface_trail_create.h"
 #include "ngx_http_tsface_trail_file.h"
@@ -206,6 +207,10 @@ ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
         return NGX_ERROR;
     }
 
+    if (ngx_http_tsface_refusals_start(cycle, trail) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_tsface_writer_start(w);
 
     if (ngx_http_tsface_trail_file_open(w->file, &result) != NGX_OK) {
@@ -229,6 +234,7 @@ ngx_http_tsface_trail_stop(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
         return;
     }
 
+    ngx_http_tsface_refusals_stop(trail);
     ngx_http_tsface_writer_stop(w);
 }
 

@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 #include <ngx_thread_pool.h>
 
+#include "ngx_http_tsface_gcra.h"
 #include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_secret.h"
 
@@ -33,6 +34,7 @@
 
 typedef struct ngx_http_tsface_writer_s  ngx_http_tsface_writer_t;
 typedef struct ngx_http_tsface_entry_s   ngx_http_tsface_entry_t;
+typedef struct ngx_http_tsface_refusals_s  ngx_http_tsface_refusals_t;
 
 
 /* A tsface_audit_trail block. */
@@ -45,9 +47,11 @@ typedef struct {
     ngx_uint_t                  user_id;
     ngx_msec_t                  timeout;
     ngx_thread_pool_t          *thread_pool;
+    ngx_http_tsface_gcra_t      refusals;       /* rate 0: all of them */
 
     /* the process's own */
     ngx_http_tsface_writer_t   *writer;
+    ngx_http_tsface_refusals_t *flood;          /* NULL: none is counted */
 } ngx_http_tsface_trail_t;
 
 

@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_refusals.h"
 #include "ngx_http_tsface_setter.h"
 #include "ngx_http_tsface_trail.h"
 #include "ngx_http_tsface_trail_create.h"
@@ -90,6 +91,13 @@ static ngx_command_t  ngx_http_tsface_trail_commands[] = {
       offsetof(ngx_http_tsface_trail_t, user_id),
       &ngx_http_tsface_trail_user_id },
 
+    { ngx_string("refusals"),
+      NGX_CONF_TAKE12,
+      ngx_http_tsface_refusals_slot,
+      0,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -115,12 +123,14 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
      *     trail->path = { 0, NULL };
      *     trail->key = NULL;
      *     trail->writer = NULL;
+     *     trail->flood = NULL;
      */
 
     trail->durability = NGX_CONF_UNSET_UINT;
     trail->on_failure = NGX_CONF_UNSET_UINT;
     trail->user_id = NGX_CONF_UNSET_UINT;
     trail->timeout = NGX_CONF_UNSET_MSEC;
+    trail->refusals.rate = NGX_CONF_UNSET_UINT;
 
     rv = ngx_http_tsface_block_parse(cf, ngx_http_tsface_trail_commands,
                                      trail, "tsface_audit_trail");
@@ -138,6 +148,7 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                              NGX_HTTP_TSFACE_ON_FAILURE_REFUSE);
     ngx_conf_init_uint_value(trail->user_id, NGX_HTTP_TSFACE_USER_ID_HMAC);
     ngx_conf_init_msec_value(trail->timeout, 2000);
+    ngx_http_tsface_refusals_default(trail);
 
     trail->thread_pool = ngx_thread_pool_add(cf, NULL);
     if (trail->thread_pool == NULL) {

@@ -363,7 +363,9 @@ ngx_http_tsface_cleanup(void *data)
 
     ngx_http_tsface_zone_refuse(ctx->zone, ctx->operation, ctx->problem);
 
-    if (ctx->conf->trail) {
+    if (ctx->conf->trail
+        && ngx_http_tsface_journal_count(ctx) == NGX_DECLINED)
+    {
         (void) ngx_http_tsface_journal_refusal(ctx, NULL);
     }
 }
@@ -520,7 +522,9 @@ ngx_http_tsface_step_refusal(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
 
         ngx_http_tsface_zone_refuse(ctx->zone, ctx->operation, ctx->problem);
 
-        if (ctx->conf->trail == NULL) {
+        if (ctx->conf->trail == NULL
+            || ngx_http_tsface_journal_count(ctx) == NGX_OK)
+        {
             return NGX_OK;
         }
 

@@ -52,7 +52,8 @@ is $status->{zone}{name}, 'tsface', 'zone';
 cmp_ok $status->{zone}{free}, '>', 0, 'some of it is free';
 cmp_ok $status->{zone}{free}, '<', $status->{zone}{size}, 'not all';
 is_deeply $status->{requests}, { total => 5, success => 5, denied => 0,
-    error => 0, unknown => 0, refused => 0, replays => 0, unrecorded => 0 },
+    error => 0, unknown => 0, refused => 0, replays => 0, unrecorded => 0,
+    summarised => 0 },
     'requests';
 my %operation = map { $_->{name} => $_ } @{ $status->{operations} };
 is join(' ', sort keys %operation), 'face.revoke face.revoke_me none',

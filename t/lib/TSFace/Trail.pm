@@ -58,7 +58,7 @@ sub read_trail {
         push @wrong, "line $n: bad time" if ($record->{time} || '') !~
             /\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\z/;
         push @wrong, "line $n: bad type" if ($record->{type} || '') !~
-            /\A(?:intent|outcome|refusal|open|close)\z/;
+            /\A(?:intent|outcome|refusal|refusals|open|close)\z/;
 
         push @records, { %$record, _line => $line };
     }

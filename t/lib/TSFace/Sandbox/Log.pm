@@ -15,7 +15,7 @@ use constant {KEEP => 10_000, BODY_MAX => 65_536};
 
 my @HEADERS = qw(Host Content-Type Content-Length Transfer-Encoding
     X-Request-ID User-Agent Accept Connection Via X-Forwarded-For Cookie
-    Traceparent Expect TE Accept-Encoding);
+    Traceparent Tracestate Expect TE Accept-Encoding);
 
 sub new ($class, %args) {
     my $self = bless {entries => [], next => 1, dropped => 0,
