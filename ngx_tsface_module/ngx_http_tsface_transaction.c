@@ -31,6 +31,7 @@ static void ngx_http_tsface_wait_end(ngx_http_tsface_ctx_t *ctx);
 static void ngx_http_tsface_timer(ngx_event_t *ev);
 static void ngx_http_tsface_written(void *data, ngx_int_t rc);
 static void ngx_http_tsface_cleanup(void *data);
+static ngx_http_tsface_problem_e ngx_http_tsface_gone(ngx_http_request_t *r);
 
 static ngx_int_t ngx_http_tsface_step_caller(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
@@ -335,9 +336,7 @@ ngx_http_tsface_cleanup(void *data)
     ctx->recorded = 1;
 
     if (ctx->problem == NGX_HTTP_TSFACE_PROBLEM_NONE) {
-        ctx->problem = (ngx_exiting || ngx_terminate)
-                       ? NGX_HTTP_TSFACE_PROBLEM_SHUTTING_DOWN
-                       : NGX_HTTP_TSFACE_PROBLEM_CLIENT_CLOSED;
+        ctx->problem = ngx_http_tsface_gone(ctx->request);
     }
 
     if (ctx->attempt && ctx->intent) {
@@ -368,6 +367,29 @@ ngx_http_tsface_cleanup(void *data)
     {
         (void) ngx_http_tsface_journal_refusal(ctx, NULL);
     }
+}
+
+
+/*
+ * Why a request goes that no step has ended.  What core finds wrong with a
+ * body after its beginning it answers by itself.
+ */
+static ngx_http_tsface_problem_e
+ngx_http_tsface_gone(ngx_http_request_t *r)
+{
+    if (r->err_status == NGX_HTTP_BAD_REQUEST) {
+        return NGX_HTTP_TSFACE_PROBLEM_BAD_REQUEST;
+    }
+
+    if (r->err_status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_HTTP_TSFACE_PROBLEM_INTERNAL;
+    }
+
+    if (ngx_exiting || ngx_terminate) {
+        return NGX_HTTP_TSFACE_PROBLEM_SHUTTING_DOWN;
+    }
+
+    return NGX_HTTP_TSFACE_PROBLEM_CLIENT_CLOSED;
 }
 
 
