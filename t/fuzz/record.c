@@ -38,6 +38,8 @@ static const struct {
     row(uri, 256),
     row(method, 32),
     row(request_id, 64),
+    row(trace_id, 32),
+    row(parent_id, 16),
     row(server, 256),
     row(client_addr, 128),
     row(credentials, 128),

@@ -193,6 +193,13 @@ bodies(void)
     b = body(&r);
     check(same(&b, "\"type\":\"close\""), "%.*s", (int) b.len, b.data);
 
+    ngx_http_tsface_record_init(&r, NGX_HTTP_TSFACE_RECORD_REFUSALS);
+    r.pid = 1;
+    set(&r, refusals, "\"count\":1");
+    b = body(&r);
+    check(same(&b, "\"type\":\"refusals\",\"pid\":1,\"count\":1"),
+          "%.*s", (int) b.len, b.data);
+
     done("bodies of records");
 }
 
