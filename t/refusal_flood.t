@@ -5,6 +5,8 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use Cwd 'abs_path';
+use File::Basename 'dirname';
 use List::Util qw(max sum0);
 
 plan(skip_all => 'h2load (nghttp2-client) is not installed')
@@ -147,6 +149,24 @@ like $log, qr/\[warn\].*audit trail "trail": more refusals than 5 in 1 s/,
     'the error log says so';
 cmp_ok scalar(() = $log =~ /more refusals than/g), '<=', 4 * $workers,
     'not each time';
+
+# --- tsface-audit knows them
+
+my $tool = dirname(abs_path($t->{module} eq 'static'
+    ? "$TSFace::Test::ROOT/build-out/x" : $t->{module})) . '/tsface-audit';
+my @tool = ('--key', $t->dir . '/secrets/audit.key', $file);
+SKIP: {
+    skip 'tsface-audit is not built', 4 if !-x $tool;
+    my ($code, $out) = $t->run(30, $tool, 'stats', @tool);
+    is $code, 0, 'stats' or diag $out;
+    like $out, qr/^result +$summarised  refused \(counted\)$/m,
+        'stats: the sum of the counts';
+    ($code, $out) = $t->run(30, $tool, 'show', '--type', 'refusals', @tool);
+    is $code, 0, 'show' or diag $out;
+    my $first = $sums->[0];
+    like $out, qr/^$first->{seq} .* refusals  +$first->{count} +$/m,
+        'show: a count';
+}
 
 # --- what closes an intent is never counted
 

@@ -19,7 +19,7 @@ static ngx_int_t tsface_audit_record_user(tsface_audit_record_t *record,
 
 static const char  *tsface_audit_names[] = {
     "seq", "time", "type", "request_id", "attempt", "caller", "operation",
-    "result", "reason", "status"
+    "result", "reason", "status", "count"
 };
 
 

@@ -29,6 +29,7 @@ typedef enum {
     TSFACE_AUDIT_RESULT,
     TSFACE_AUDIT_REASON,
     TSFACE_AUDIT_STATUS,
+    TSFACE_AUDIT_COUNT,
     TSFACE_AUDIT_MEMBERS
 } tsface_audit_member_e;
 

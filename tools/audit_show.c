@@ -10,7 +10,7 @@
 #include "audit.h"
 
 
-#define TSFACE_AUDIT_COLUMNS  "%-7s  %-23s  %-7s  %-32s  %-14s  %-18s  "     \
+#define TSFACE_AUDIT_COLUMNS  "%-7s  %-23s  %-8s  %-32s  %-14s  %-18s  "     \
                               "%-6s  %-16s  %s\n"
 #define TSFACE_AUDIT_SHORT    16     /* digits of a user's HMAC */
 
@@ -66,7 +66,7 @@ void
 tsface_audit_row(const tsface_audit_record_t *record)
 {
     ngx_str_t         text;
-    const ngx_str_t  *members;
+    const ngx_str_t  *members, *result;
 
     members = record->members;
 
@@ -78,15 +78,22 @@ tsface_audit_row(const tsface_audit_record_t *record)
     text.len = ngx_min(text.len, 23);
 
     tsface_audit_print(&text, 23);
-    tsface_audit_print(&members[TSFACE_AUDIT_TYPE], 7);
+    tsface_audit_print(&members[TSFACE_AUDIT_TYPE], 8);
     tsface_audit_print(&members[TSFACE_AUDIT_REQUEST_ID], 32);
     tsface_audit_print(&members[TSFACE_AUDIT_OPERATION], 14);
 
     /* the reason says more than "refused" or "unknown" do */
 
-    tsface_audit_print(members[TSFACE_AUDIT_REASON].data
-                       ? &members[TSFACE_AUDIT_REASON]
-                       : &members[TSFACE_AUDIT_RESULT], 18);
+    result = members[TSFACE_AUDIT_REASON].data
+             ? &members[TSFACE_AUDIT_REASON]
+             : &members[TSFACE_AUDIT_RESULT];
+
+    if (result->data == NULL) {
+        /* "refusals" have neither, but how many there were */
+        result = &members[TSFACE_AUDIT_COUNT];
+    }
+
+    tsface_audit_print(result, 18);
 
     tsface_audit_print(&members[TSFACE_AUDIT_STATUS], 6);
 

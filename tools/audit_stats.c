@@ -18,6 +18,9 @@
 #define TSFACE_AUDIT_OTHERS      "(others)"
 #define TSFACE_AUDIT_COUNTS      4
 
+/* as a result: refusals that "refusals" records stand for */
+#define TSFACE_AUDIT_COUNTED     "refused (counted)"
+
 
 typedef struct {
     const char             *name;
@@ -38,6 +41,7 @@ typedef struct {
 
 static int tsface_audit_stats_record(void *data,
     const tsface_audit_record_t *record, const ngx_str_t *line);
+static uint64_t tsface_audit_stats_number(const ngx_str_t *text);
 static int tsface_audit_stats_print(tsface_audit_stats_t *stats);
 static int tsface_audit_stats_compare(const void *one, const void *two);
 
@@ -128,7 +132,46 @@ tsface_audit_stats_record(void *data, const tsface_audit_record_t *record,
         node->number++;
     }
 
+    if (tsface_audit_record_is(record, TSFACE_AUDIT_TYPE, "refusals")) {
+
+        ngx_str_set(&value, TSFACE_AUDIT_COUNTED);
+
+        node = tsface_audit_tree_get(&stats->counts[1].values, &value);
+        if (node == NULL) {
+            return tsface_audit_no_memory();
+        }
+
+        node->number +=
+            tsface_audit_stats_number(&record->members[TSFACE_AUDIT_COUNT]);
+    }
+
     return TSFACE_AUDIT_OK;
+}
+
+
+/* Digits; what is none of a record that the gateway wrote counts as nothing. */
+static uint64_t
+tsface_audit_stats_number(const ngx_str_t *text)
+{
+    size_t    i;
+    uint64_t  n;
+
+    if (text->len > 18) {
+        return 0;
+    }
+
+    n = 0;
+
+    for (i = 0; i < text->len; i++) {
+
+        if (text->data[i] < '0' || text->data[i] > '9') {
+            return 0;
+        }
+
+        n = n * 10 + (text->data[i] - '0');
+    }
+
+    return n;
 }
 
 
