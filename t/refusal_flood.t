@@ -170,7 +170,9 @@ SKIP: {
 
 # --- what closes an intent is never counted
 
-my $n = @$one;
+$refusals = 'rate=1r/d';
+$t->reload($conf);
+
 for (1 .. 30) {
     is $t->revoke('user-1', headers => [ 'X-Use', 'broken' ])->status, 503,
         'no token';
@@ -181,10 +183,8 @@ is scalar(@closing), 30, 'refusals that close an intent are all written';
 
 # --- reasons, addresses and callers of one summary
 
-$refusals = 'rate=1r/d';
-$t->reload($conf);
-($one, $sums) = counted(0);
-($n, my $before) = (scalar @$one, scalar @$sums);
+($one, $sums) = counted($sent + 30);
+my ($n, $before) = (scalar @$one, scalar @$sums);
 
 my @callers = map { 'caller-' . $_ . ('x' x 200) . "\xff\"" } 1 .. 10;
 my @answers = map { $t->revoke('', caller => $_,
@@ -239,8 +239,9 @@ cmp_ok $now, '<=', $count + 20, 'and not twice';
 $refusals = 'all';
 $t->reload($conf);
 $n = () = $t->records(type => qr/^refusal$/);
-$t->revoke('u', target => '/nothing') for 1 .. 100;
-is scalar(() = $t->records(type => qr/^refusal$/)), $n + 100,
+# more than the default lets pass
+is flood(6_000), 6_000, 'all of them are answered';
+is scalar(() = $t->records(type => qr/^refusal$/)), $n + 6_000,
     '"refusals all": all are written';
 
 done_testing;

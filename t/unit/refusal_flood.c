@@ -193,7 +193,10 @@ merges(void)
     /* others stay others */
 
     other.callers.more = 1;
+    other.first = NOW + 1;
+    other.last = NOW + 20;
     ngx_http_tsface_flood_merge(&flood, &other);
+    check(flood.first == NOW + 1 && flood.last == NOW + 20, "earlier, later");
     check(strstr(written(), "\"callers\":[\"x\",\"y\",\"" CUT "\"]") != NULL,
           "%s", out);
 
