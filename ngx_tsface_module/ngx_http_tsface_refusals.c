@@ -201,6 +201,13 @@ ngx_http_tsface_refusals_stop(ngx_http_tsface_trail_t *trail)
         ngx_del_timer(&refusals->timer);
     }
 
+    /* the writer will free it, and call nobody any more */
+
+    if (refusals->entry) {
+        ngx_http_tsface_trail_detach(refusals->entry);
+        refusals->entry = NULL;
+    }
+
     if (refusals->flood.count
         && ngx_http_tsface_refusals_submit(refusals, &refusals->flood, NULL)
            == NULL)
