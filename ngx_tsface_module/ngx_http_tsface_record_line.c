@@ -106,6 +106,34 @@ ngx_http_tsface_record_parse_tail(const ngx_str_t *line, uint64_t *seq,
 
 
 ngx_int_t
+ngx_http_tsface_record_split(const ngx_str_t *line, uint64_t *seq,
+    ngx_str_t *time, ngx_str_t *body)
+{
+    size_t   len;
+    u_char  *p;
+
+    if (ngx_http_tsface_record_parse(line, seq, &len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = line->data + ngx_http_tsface_record_len(NGX_HTTP_TSFACE_RECORD_HEAD);
+
+    while (*p >= '0' && *p <= '9') {
+        p++;
+    }
+
+    time->data = p + ngx_http_tsface_record_len(NGX_HTTP_TSFACE_RECORD_TIME);
+    time->len = ngx_http_tsface_record_len(NGX_HTTP_TSFACE_RECORD_TIME_FORM);
+
+    body->data = time->data + time->len
+                 + ngx_http_tsface_record_len(NGX_HTTP_TSFACE_RECORD_TIME_END);
+    body->len = line->data + len - body->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_tsface_record_verify(const ngx_str_t *line,
     ngx_http_tsface_record_key_t *key, const u_char *previous)
 {

@@ -46,6 +46,14 @@ size_t ngx_http_tsface_record_seal(const ngx_str_t *body, uint64_t seq,
 ngx_int_t ngx_http_tsface_record_parse_tail(const ngx_str_t *line,
     uint64_t *seq, u_char *mac);
 
+/*
+ * The parts of a whole line (without its LF), which they point into: time is
+ * what is between its quotes, body what seal() was given.  NGX_OK, or
+ * NGX_ERROR if it has not the form this file writes.  Does not check the mac.
+ */
+ngx_int_t ngx_http_tsface_record_split(const ngx_str_t *line, uint64_t *seq,
+    ngx_str_t *time, ngx_str_t *body);
+
 /* NGX_OK if line's mac follows from previous and key, NGX_DECLINED if not. */
 ngx_int_t ngx_http_tsface_record_verify(const ngx_str_t *line,
     ngx_http_tsface_record_key_t *key, const u_char *previous);

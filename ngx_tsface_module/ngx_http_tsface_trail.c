@@ -28,6 +28,8 @@
 static ngx_int_t ngx_http_tsface_trail_take(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail, ngx_http_tsface_writer_t *w,
     ngx_log_t *log);
+static ngx_int_t ngx_http_tsface_trail_begin(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail, ngx_http_tsface_trail_file_conf_t *conf);
 static ngx_http_tsface_writer_t *ngx_http_tsface_trail_writer(
     ngx_http_tsface_trail_t *trail);
 
@@ -167,9 +169,7 @@ ngx_http_tsface_trail_reopen(ngx_open_file_t *file, ngx_log_t *log)
 ngx_int_t
 ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
 {
-    ngx_http_tsface_writer_t           *w;
-    ngx_http_tsface_trail_result_t      result;
-    ngx_http_tsface_trail_file_conf_t   conf;
+    ngx_http_tsface_trail_file_conf_t  conf;
 
     if (ngx_process != NGX_PROCESS_WORKER
         && ngx_process != NGX_PROCESS_SINGLE)
@@ -177,21 +177,41 @@ ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
         return NGX_OK;
     }
 
+    if (ngx_http_tsface_trail_begin(cycle, trail, &conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_tsface_writer_orphans_start(trail->writer, &conf);
+
+    return NGX_OK;
+}
+
+
+/* Sets conf, and starts a writer with it. */
+
+static ngx_int_t
+ngx_http_tsface_trail_begin(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
+    ngx_http_tsface_trail_file_conf_t *conf)
+{
+    ngx_http_tsface_writer_t        *w;
+    ngx_http_tsface_trail_result_t   result;
+
     w = trail->writer;
 
     w->log = cycle->log;
     w->host = cycle->hostname;
 
-    conf.path = &trail->path;
-    conf.key = &trail->key->value;
-    conf.name = &trail->name;
-    conf.host = &cycle->hostname;
-    conf.pid = ngx_pid;
-    conf.durable = (trail->durability == NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
-    conf.fd = w->fd;
-    conf.chain_fd = w->chain_fd;
+    conf->path = &trail->path;
+    conf->key = &trail->key->value;
+    conf->name = &trail->name;
+    conf->host = &cycle->hostname;
+    conf->pid = ngx_pid;
+    conf->durable = (trail->durability
+                     == NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
+    conf->fd = w->fd;
+    conf->chain_fd = w->chain_fd;
 
-    w->file = ngx_http_tsface_trail_file_new(&conf);
+    w->file = ngx_http_tsface_trail_file_new(conf);
     if (w->file == NULL) {
         return NGX_ERROR;
     }
@@ -295,7 +315,8 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
 static ngx_http_tsface_writer_t *
 ngx_http_tsface_trail_writer(ngx_http_tsface_trail_t *trail)
 {
-    ngx_http_tsface_writer_t  *w;
+    ngx_http_tsface_writer_t           *w;
+    ngx_http_tsface_trail_file_conf_t   conf;
 
     w = trail->writer;
 
@@ -311,7 +332,8 @@ ngx_http_tsface_trail_writer(ngx_http_tsface_trail_t *trail)
          */
 
         if (ngx_process != NGX_PROCESS_SINGLE
-            || ngx_http_tsface_trail_start((ngx_cycle_t *) ngx_cycle, trail)
+            || ngx_http_tsface_trail_begin((ngx_cycle_t *) ngx_cycle, trail,
+                                           &conf)
                != NGX_OK)
         {
             return NULL;

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 
 #include "ngx_http_tsface_record.h"
+#include "ngx_http_tsface_trail_alive.h"
 #include "ngx_http_tsface_trail_file.h"
 #include "ngx_http_tsface_trail_io.h"
 #include "ngx_http_tsface_trail_repair.h"
@@ -21,9 +22,20 @@ struct ngx_http_tsface_trail_file_s {
     ngx_str_t                      host;
     ngx_int_t                      pid;
     ngx_uint_t                     durable;
+
+    uint64_t                       began;     /* seq before our first record */
+    unsigned                       claimed:1;
 };
 
 
+static ngx_int_t ngx_http_tsface_trail_file_lock(
+    ngx_http_tsface_trail_file_t *file, struct stat *sb,
+    ngx_http_tsface_trail_chain_t *end, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result);
+static void ngx_http_tsface_trail_file_unlock(
+    ngx_http_tsface_trail_file_t *file);
+static void ngx_http_tsface_trail_file_claim(
+    ngx_http_tsface_trail_file_t *file, uint64_t seq);
 static ngx_int_t ngx_http_tsface_trail_file_append(
     ngx_http_tsface_trail_file_t *file, const ngx_str_t *bodies, ngx_uint_t n,
     struct stat *sb, ngx_http_tsface_trail_chain_t *end,
@@ -118,36 +130,16 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     struct stat                    sb;
     ngx_http_tsface_trail_chain_t  end;
 
-    ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
+    rc = ngx_http_tsface_trail_file_lock(file, &sb, &end, wait, result);
 
-    /*
-     * The chain's lock first, and then the file's own, always in this order.
-     * The latter is free unless somebody deleted PATH.chain while a writer
-     * was at work: that one is waited for.
-     */
+    if (rc == NGX_OK) {
+        ngx_http_tsface_trail_file_claim(file, end.seq);
 
-    rc = ngx_http_tsface_trail_node_hold(&file->disk.chain, &sb, wait, result);
-    if (rc != NGX_OK) {
-        goto failed;
+        rc = ngx_http_tsface_trail_file_append(file, bodies, n, &sb, &end,
+                                               result);
     }
 
-    rc = ngx_http_tsface_trail_node_hold(&file->disk.log, &sb, wait, result);
-    if (rc != NGX_OK) {
-        goto failed;
-    }
-
-    rc = ngx_http_tsface_trail_repair(&file->disk, &sb, &end, result);
-    if (rc != NGX_OK) {
-        goto failed;
-    }
-
-    rc = ngx_http_tsface_trail_file_append(file, bodies, n, &sb, &end,
-                                           result);
-
-failed:
-
-    ngx_http_tsface_trail_node_release(&file->disk.log);
-    ngx_http_tsface_trail_node_release(&file->disk.chain);
+    ngx_http_tsface_trail_file_unlock(file);
 
     if (rc != NGX_OK) {
         return NGX_ERROR;
@@ -156,6 +148,125 @@ failed:
     /* without the locks: others write while this one waits for the disk */
 
     return ngx_http_tsface_trail_file_sync(file, end.size, result);
+}
+
+
+ngx_int_t
+ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_trail_amend_pt amend, void *data,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                     *bodies;
+    ngx_uint_t                     n;
+    struct stat                    sb;
+    ngx_http_tsface_trail_chain_t  end;
+
+    bodies = NULL;
+    n = 0;
+
+    rc = ngx_http_tsface_trail_file_lock(file, &sb, &end, 0, result);
+
+    /* where records were lost there is nothing to say of those before */
+
+    if (rc == NGX_OK && !(result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK)) {
+        rc = amend(data, file->disk.log.fd, file->disk.chain.fd, &end,
+                   &bodies, &n);
+
+        if (rc != NGX_OK) {
+            (void) ngx_http_tsface_trail_failed(result, "read()", "", EIO);
+        }
+    }
+
+    /*
+     * A tail that was cut off just now is told of, whatever follows; the rest
+     * is found, and told, once more by the next batch.
+     */
+
+    if (rc == NGX_OK
+        && (n || (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN)))
+    {
+        rc = ngx_http_tsface_trail_file_append(file, bodies, n, &sb, &end,
+                                               result);
+    } else {
+        result->reason = NULL;
+    }
+
+    ngx_http_tsface_trail_file_unlock(file);
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) {
+        return NGX_DECLINED;
+    }
+
+    return n ? ngx_http_tsface_trail_file_sync(file, end.size, result)
+             : NGX_OK;
+}
+
+
+/*
+ * Locks the trail and finds its end.  unlock() is to be called whether it
+ * succeeds or not.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_file_lock(ngx_http_tsface_trail_file_t *file,
+    struct stat *sb, ngx_http_tsface_trail_chain_t *end, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
+
+    /*
+     * The chain's lock first, and then the file's own, always in this order.
+     * The latter is free unless somebody deleted PATH.chain while a writer
+     * was at work: that one is waited for.
+     */
+
+    if (ngx_http_tsface_trail_node_hold(&file->disk.chain, sb, wait, result)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_tsface_trail_node_hold(&file->disk.log, sb, wait, result)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tsface_trail_repair(&file->disk, sb, end, result);
+}
+
+
+static void
+ngx_http_tsface_trail_file_unlock(ngx_http_tsface_trail_file_t *file)
+{
+    ngx_http_tsface_trail_node_release(&file->disk.log);
+    ngx_http_tsface_trail_node_release(&file->disk.chain);
+}
+
+
+/*
+ * With each batch, since the descriptor may be another one now.  A failure
+ * leaves a weaker sign of life, our pid.
+ */
+
+static void
+ngx_http_tsface_trail_file_claim(ngx_http_tsface_trail_file_t *file,
+    uint64_t seq)
+{
+    /* less: somebody began the trail anew under our hands */
+
+    if (!file->claimed || seq < file->began) {
+        file->began = seq;
+        file->claimed = 1;
+    }
+
+    (void) ngx_http_tsface_trail_alive_claim(file->disk.chain.fd, file->pid,
+                                             file->began);
 }
 
 

@@ -27,6 +27,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_trail_chain.h"
 #include "ngx_http_tsface_trail_result.h"
 
 
@@ -68,6 +69,26 @@ ngx_int_t ngx_http_tsface_trail_file_open(ngx_http_tsface_trail_file_t *file,
  */
 ngx_int_t ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result);
+
+
+/*
+ * Called under the trail's lock, with descriptors of PATH and PATH.chain that
+ * are to be read only, and the trail's end.  Sets bodies and n to what is to
+ * be appended; n is 0 before the call.
+ */
+typedef ngx_int_t (*ngx_http_tsface_trail_amend_pt)(void *data, int fd,
+    int chain_fd, const ngx_http_tsface_trail_chain_t *end,
+    ngx_str_t **bodies, ngx_uint_t *n);
+
+/*
+ * Appends what amend makes of the trail as it is now, as write() does.  For a
+ * file of its own that never writes: this does not claim to be a writer.
+ * NGX_DECLINED: records are missing at the end, which the next batch will tell
+ * of, and amend was not called.
+ */
+ngx_int_t ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_trail_amend_pt amend, void *data,
     ngx_http_tsface_trail_result_t *result);
 
 

@@ -248,6 +248,7 @@ ngx_http_tsface_trail_node_lock(int fd, const char *suffix, ngx_msec_t wait,
         ngx_memzero(&fl, sizeof(struct flock));
         fl.l_type = F_WRLCK;
         fl.l_whence = SEEK_SET;
+        fl.l_len = NGX_HTTP_TSFACE_TRAIL_LOCK_LEN;
 
         if (fcntl(fd, wait ? F_OFD_SETLK : F_OFD_SETLKW, &fl) == 0) {
             return NGX_OK;
@@ -278,6 +279,7 @@ ngx_http_tsface_trail_node_unlock(int fd)
     ngx_memzero(&fl, sizeof(struct flock));
     fl.l_type = F_UNLCK;
     fl.l_whence = SEEK_SET;
+    fl.l_len = NGX_HTTP_TSFACE_TRAIL_LOCK_LEN;
 
     return fcntl(fd, F_OFD_SETLK, &fl) == -1 ? NGX_ERROR : NGX_OK;
 }

@@ -16,6 +16,13 @@
 #include "ngx_http_tsface_trail_result.h"
 
 
+/*
+ * What is locked: all that a file can have, and not what is beyond, which is
+ * locked by those that are alive (trail_alive.h).
+ */
+#define NGX_HTTP_TSFACE_TRAIL_LOCK_LEN   ((off_t) 1 << 62)
+
+
 typedef struct {
     int              fd;        /* -1: not open */
     int              previous;  /* what it was before the name moved, or -1 */

@@ -49,6 +49,7 @@ ngx_http_tsface_writer_cleanup(void *data)
 
     w->stopped = 1;
 
+    ngx_http_tsface_writer_orphans_stop(w);
     ngx_http_tsface_writer_drop(&w->waiting);
 
     if (w->post.posted) {

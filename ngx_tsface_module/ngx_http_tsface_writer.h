@@ -32,6 +32,10 @@ struct ngx_http_tsface_entry_s {
 };
 
 
+typedef struct ngx_http_tsface_writer_orphans_s
+    ngx_http_tsface_writer_orphans_t;
+
+
 /*
  * In the master, which only holds the descriptors, and in each worker.  Not
  * of a pool: a thread may still use it when the cycle's pool goes.
@@ -61,6 +65,8 @@ struct ngx_http_tsface_writer_s {
     ngx_http_tsface_trail_result_t     result;
     ngx_thread_task_t                  task;
     ngx_atomic_t                       written;
+
+    ngx_http_tsface_writer_orphans_t  *orphans;
 
     ngx_msec_t                         since;
     ngx_msec_t                         stray_since;
@@ -112,10 +118,25 @@ void ngx_http_tsface_writer_cleanup(void *data);
 /* Counts the batch that was written, or not, and logs what is new of it. */
 void ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w);
 
+/* Logs what a batch, or the search for orphans, came upon: TORN, SHRUNK. */
+void ngx_http_tsface_writer_found(ngx_log_t *log,
+    const ngx_http_tsface_trail_t *trail,
+    const ngx_http_tsface_trail_result_t *result);
+
 /* Logs a failure of the trail's file; then says what follows from it. */
 void ngx_http_tsface_writer_complain(ngx_uint_t level, ngx_log_t *log,
     const ngx_http_tsface_trail_t *trail,
     const ngx_http_tsface_trail_result_t *result, const char *then);
+
+
+/* writer_orphan.c: intents that a crash has left, closed by a thread */
+
+/* Starts the search.  It does without what it can't have. */
+void ngx_http_tsface_writer_orphans_start(ngx_http_tsface_writer_t *w,
+    const ngx_http_tsface_trail_file_conf_t *conf);
+
+/* w is about to go. */
+void ngx_http_tsface_writer_orphans_stop(ngx_http_tsface_writer_t *w);
 
 
 #endif /* _NGX_HTTP_TSFACE_WRITER_H_INCLUDED_ */

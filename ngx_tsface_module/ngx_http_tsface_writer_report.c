@@ -29,23 +29,7 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
 
     w->slow = 0;
 
-    if (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN) {
-        ngx_log_error(NGX_LOG_CRIT, log, 0,
-                      "audit trail \"%V\": a writer had died in the middle of "
-                      "a record: its %uz bytes at the end of \"%V\" %s",
-                      &trail->name, result->torn, &trail->path,
-                      (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN_LOST)
-                      ? "are cut off, and can't be kept in a \".torn\" file "
-                        "in a directory that workers can't write to"
-                      : "were moved to its \".torn\" file");
-    }
-
-    if (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) {
-        ngx_log_error(NGX_LOG_CRIT, log, 0,
-                      "audit trail \"%V\": records are missing at the end of "
-                      "\"%V\": somebody cut, emptied, deleted or replaced it",
-                      &trail->name, &trail->path);
-    }
+    ngx_http_tsface_writer_found(log, trail, result);
 
     /*
      * For a moment it is so whenever the master makes a new file and has yet
@@ -112,6 +96,31 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
                       "audit trail \"%V\": \"%V\" has a new \"open\" record "
                       "(%s), the last seq is %uL", &trail->name, &trail->path,
                       result->reason, result->seq);
+    }
+}
+
+
+void
+ngx_http_tsface_writer_found(ngx_log_t *log,
+    const ngx_http_tsface_trail_t *trail,
+    const ngx_http_tsface_trail_result_t *result)
+{
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN) {
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": a writer had died in the middle of "
+                      "a record: its %uz bytes at the end of \"%V\" %s",
+                      &trail->name, result->torn, &trail->path,
+                      (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN_LOST)
+                      ? "are cut off, and can't be kept in a \".torn\" file "
+                        "in a directory that workers can't write to"
+                      : "were moved to its \".torn\" file");
+    }
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) {
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": records are missing at the end of "
+                      "\"%V\": somebody cut, emptied, deleted or replaced it",
+                      &trail->name, &trail->path);
     }
 }
 

@@ -176,7 +176,7 @@ for my $reset (0, 1) {
     my $lock;
     my $set = sub {
         my ($type) = @_;
-        fcntl $lock, F_SETLK, pack 's s l! l! i', $type, SEEK_SET, 0, 0, 0
+        fcntl $lock, F_SETLK, pack 's s l! l! i', $type, SEEK_SET, 0, 1, 0
             or die "lock: $!\n";
     };
     survives('audit', begin => sub {

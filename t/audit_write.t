@@ -40,7 +40,7 @@ is $t->revoke('user-1')->status, 204, 'revoked';
 
 sub lock_chain {
     my ($fh, $type) = @_;
-    return fcntl $fh, F_SETLK, pack 's! s! x4 q q l', $type, 0, 0, 0, 0;
+    return fcntl $fh, F_SETLK, pack 's s x4 q q l', $type, 0, 0, 1, 0;
 }
 
 open my $chain, '+<', "$dir/trail/trail.jsonl.chain" or die;

@@ -44,7 +44,7 @@ sub hold_trail {
     my ($code) = @_;
     open my $fh, '+<', $t->dir . '/trail/trail.jsonl' or die "trail: $!\n";
     my $lock = sub { fcntl $fh, F_SETLK,
-        pack 's s x4 q q i x4', shift, SEEK_SET, 0, 0, 0 };
+        pack 's s x4 q q i x4', shift, SEEK_SET, 0, 1, 0 };
     $t->wait_for(sub { $lock->(F_WRLCK) }) or die "lock: $!\n";
     $code->();
     $lock->(F_UNLCK);

@@ -11,6 +11,7 @@
 /* link: ngx_http_tsface_trail_file.c ngx_http_tsface_trail_create.c
          ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
          ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_io.c
+         ngx_http_tsface_trail_alive.c
          ngx_http_tsface_record.c ngx_http_tsface_record_text.c
          ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c */
 
@@ -862,6 +863,7 @@ locked(void)
 
     fd = open(named(".chain"), O_RDWR|O_CLOEXEC);
     fl.l_type = F_WRLCK;
+    fl.l_len = 1;
     check(fcntl(fd, F_OFD_SETLK, &fl) == 0, "lock");
 
     ngx_str_set(&body, "\"type\":\"intent\"");
