@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # kill -9 at random moments, of workers and of the master: no revoke reaches
-# the endpoint without its intent, no success is told without its outcome, and
-# the trail is one chain over it all.
+# the endpoint without its intent, no success is told without its outcome, each
+# intent has one outcome in the end, and the trail is one chain over it all.
 #
 # TSFACE_TEST_LONG=1 kills ten times as often; TSFACE_TEST_SEED=N repeats a
 # run's choices.
@@ -13,7 +13,7 @@ use TSFace::Load;
 my $kills = $ENV{TSFACE_TEST_LONG} ? 240 : 24;
 my $seed = $ENV{TSFACE_TEST_SEED} || int rand 1e6;
 srand $seed;
-diag "seed $seed" if $ENV{TSFACE_TEST_VERBOSE};
+note "TSFACE_TEST_SEED=$seed";
 
 my $t = TSFace::Test->new(workers => 3, timeout => 5 * $kills + 60);
 my $sandbox = $t->sandbox;
@@ -82,6 +82,20 @@ sleep 1;
 my $result = $load->stop;
 my $count = $result->{count};
 
+# Intents without outcome or refusal.
+sub open_intents {
+    my %open;
+    for my $r ($t->records) {
+        my $id = join '/', $r->{request_id} || '', $r->{attempt} || '';
+        $open{$id} = $r if $r->{type} eq 'intent';
+        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
+    }
+    return values %open;
+}
+$t->wait_for(sub { !open_intents() }, 15);
+is_deeply [ map { $_->{_line} } open_intents() ], [],
+    "every intent has its outcome (seed $seed)";
+
 cmp_ok $killed, '>=', 20, "$killed processes killed";
 cmp_ok $masters, '>=', 1, "$masters masters among them";
 cmp_ok $count->{204} || 0, '>', 5 * $killed, 'the others went on';
@@ -97,12 +111,18 @@ is $t->revoke('user-1')->status, 204, 'and after it all';
 my @records = $t->records;
 is $records[0]{seq}, 1, 'the trail begins with 1';
 is $records[-1]{seq}, scalar @records, 'and has no gap';
+my @orphaned = grep { ($_->{reason} || '') eq 'orphaned' } @records;
+cmp_ok scalar @orphaned, '>', 0, 'some of them after their worker was killed';
+my $warned = 0;
+$warned += $_ for $t->error_log =~ /: (\d+) intents of workers that are gone/g;
+cmp_ok $warned, '<=', scalar @orphaned, 'the error log counts no more';
 my %host = map { $_->{pid} => 1 } @records;
 cmp_ok scalar keys %host, '>=', 4, 'written by many processes';
 cmp_ok scalar(grep { $_->{type} eq 'intent' && $_->{attempt} == 2 } @records),
     '>', 0, 'replays among them';
 
-note "$killed killed, $masters masters; answers: "
+note "$killed killed, $masters masters; ${\ scalar @orphaned} orphans; "
+    . "answers: "
     . join ', ', map { "$_ x $count->{$_}" } sort keys %$count;
 
 done_testing;
