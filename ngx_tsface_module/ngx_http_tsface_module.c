@@ -628,7 +628,9 @@ ngx_http_tsface_init_process(ngx_cycle_t *cycle)
     trails = tmcf->trails.elts;
 
     for (i = 0; i < tmcf->trails.nelts; i++) {
-        if (ngx_http_tsface_trail_start(cycle, trails[i]) != NGX_OK) {
+        if (ngx_http_tsface_trail_start(cycle, trails[i], tmcf->zone)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }

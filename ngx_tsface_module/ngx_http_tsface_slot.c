@@ -19,7 +19,6 @@ static ngx_uint_t ngx_http_tsface_slot_place(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t urgent, ngx_msec_t now);
 static ngx_uint_t ngx_http_tsface_slot_holds(
     const ngx_http_tsface_slot_t *slot, ngx_uint_t lease);
-static ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 
 ngx_uint_t
@@ -511,7 +510,7 @@ ngx_http_tsface_slot_waiting(ngx_shm_zone_t *shm_zone,
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_tsface_zone_lives(ngx_pid_t pid)
 {
     return pid && (kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH);

@@ -36,6 +36,24 @@ void ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf);
 
 
+/* Of these, what is about trails: a member, and whole metrics. */
+void ngx_http_tsface_status_trails_json(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+void ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+
+/* A histogram as a JSON object. */
+void ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_meter_stat_t *stat);
+
+/* The head of a metric, and a histogram with one label. */
+void ngx_http_tsface_metric(ngx_http_tsface_page_t *page, const char *name,
+    const char *type, const char *help);
+void ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page,
+    const char *name, const char *label, const ngx_str_t *value,
+    const ngx_http_tsface_meter_stat_t *stat);
+
+
 /* Words that they have in common, NULL at the end. */
 extern const char *const  ngx_http_tsface_status_classes[];
 extern const char *const  ngx_http_tsface_status_states[];

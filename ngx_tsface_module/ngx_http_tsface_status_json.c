@@ -18,8 +18,6 @@ static void ngx_http_tsface_json_credentials(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf);
 static void ngx_http_tsface_json_token(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_token_stat_t *stat);
-static void ngx_http_tsface_json_trails(ngx_http_tsface_page_t *page,
-    ngx_http_tsface_main_conf_t *tmcf);
 static void ngx_http_tsface_json_requests(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
 static void ngx_http_tsface_json_operations(ngx_http_tsface_page_t *page,
@@ -28,8 +26,6 @@ static void ngx_http_tsface_json_refusals(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
 static void ngx_http_tsface_json_zone(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
-static void ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
-    const ngx_http_tsface_meter_stat_t *stat);
 
 
 void
@@ -40,7 +36,7 @@ ngx_http_tsface_status_json(ngx_http_tsface_page_t *page,
                              NGX_HTTP_TSFACE_MODULE_VERSION, ngx_pid);
 
     ngx_http_tsface_json_credentials(page, tmcf);
-    ngx_http_tsface_json_trails(page, tmcf);
+    ngx_http_tsface_status_trails_json(page, tmcf);
     ngx_http_tsface_json_requests(page, tmcf->zone);
     ngx_http_tsface_json_operations(page, tmcf->zone);
     ngx_http_tsface_json_refusals(page, tmcf->zone);
@@ -127,35 +123,6 @@ ngx_http_tsface_json_token(ngx_http_tsface_page_t *page,
                              : "",
                              ngx_http_tsface_status_left(slot->not_before),
                              stat->waiting);
-}
-
-
-static void
-ngx_http_tsface_json_trails(ngx_http_tsface_page_t *page,
-    ngx_http_tsface_main_conf_t *tmcf)
-{
-    ngx_uint_t                     i;
-    ngx_http_tsface_trail_t      **trails;
-    ngx_http_tsface_trail_stat_t   stat;
-
-    trails = tmcf->trails.elts;
-
-    ngx_http_tsface_page_add(page, "\"trails\":[");
-
-    for (i = 0; i < tmcf->trails.nelts; i++) {
-        ngx_http_tsface_trail_stat(trails[i], &stat);
-
-        ngx_http_tsface_page_add(page, "%s{\"name\":\"%V\",\"state\":\"%s\","
-                                 "\"records\":%ui,\"batches\":%ui,"
-                                 "\"failures\":%ui,\"queued\":%ui,"
-                                 "\"errno\":%d}",
-                                 i ? "," : "", &trails[i]->name,
-                                 stat.last_errno ? "failing" : "ok",
-                                 stat.records, stat.batches, stat.failures,
-                                 stat.queued, stat.last_errno);
-    }
-
-    ngx_http_tsface_page_add(page, "],");
 }
 
 
@@ -251,7 +218,7 @@ ngx_http_tsface_json_zone(ngx_http_tsface_page_t *page, ngx_shm_zone_t *zone)
 }
 
 
-static void
+void
 ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_meter_stat_t *stat)
 {

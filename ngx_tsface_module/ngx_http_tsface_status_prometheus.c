@@ -41,8 +41,6 @@ enum {
 };
 
 
-static void ngx_http_tsface_metric(ngx_http_tsface_page_t *page,
-    const char *name, const char *type, const char *help);
 static void ngx_http_tsface_metrics_credentials(
     ngx_http_tsface_metrics_t *metrics);
 static void ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
@@ -54,11 +52,6 @@ static void ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
 static void ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
-static void ngx_http_tsface_metrics_trails(ngx_http_tsface_page_t *page,
-    ngx_http_tsface_main_conf_t *tmcf);
-static void ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page,
-    const char *name, const char *label, const ngx_str_t *value,
-    const ngx_http_tsface_meter_stat_t *stat);
 static ngx_str_t ngx_http_tsface_metrics_escape(ngx_pool_t *pool,
     const ngx_str_t *value);
 
@@ -159,12 +152,12 @@ ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
     }
 
     if (tmcf->trails.nelts) {
-        ngx_http_tsface_metrics_trails(page, tmcf);
+        ngx_http_tsface_status_trails_metrics(page, tmcf);
     }
 }
 
 
-static void
+void
 ngx_http_tsface_metric(ngx_http_tsface_page_t *page, const char *name,
     const char *type, const char *help)
 {
@@ -399,45 +392,7 @@ ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
 }
 
 
-/*
- * Each worker has its own, and another one may answer the next time: gauges
- * only, with a label that doesn't change with every reload.  A counter would
- * have to be of all workers to be of use.
- */
-static void
-ngx_http_tsface_metrics_trails(ngx_http_tsface_page_t *page,
-    ngx_http_tsface_main_conf_t *tmcf)
-{
-    ngx_uint_t                     i;
-    ngx_http_tsface_trail_t      **trails;
-    ngx_http_tsface_trail_stat_t   stat;
-
-    trails = tmcf->trails.elts;
-
-    ngx_http_tsface_metric(page, "tsface_trail_failing", "gauge",
-                           "Whether the last write of the worker failed.");
-
-    for (i = 0; i < tmcf->trails.nelts; i++) {
-        ngx_http_tsface_trail_stat(trails[i], &stat);
-        ngx_http_tsface_page_add(page, "tsface_trail_failing{trail=\"%V\","
-                                 "worker=\"%ui\"} %d\n", &trails[i]->name,
-                                 ngx_worker, stat.last_errno ? 1 : 0);
-    }
-
-    ngx_http_tsface_metric(page, "tsface_trail_queued_records", "gauge",
-                           "Records of the worker that are not written yet.");
-
-    for (i = 0; i < tmcf->trails.nelts; i++) {
-        ngx_http_tsface_trail_stat(trails[i], &stat);
-        ngx_http_tsface_page_add(page,
-                                 "tsface_trail_queued_records{trail=\"%V\","
-                                 "worker=\"%ui\"} %ui\n", &trails[i]->name,
-                                 ngx_worker, stat.queued);
-    }
-}
-
-
-static void
+void
 ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page, const char *name,
     const char *label, const ngx_str_t *value,
     const ngx_http_tsface_meter_stat_t *stat)

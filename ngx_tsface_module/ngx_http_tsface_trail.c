@@ -167,7 +167,8 @@ ngx_http_tsface_trail_reopen(ngx_open_file_t *file, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
+ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
+    ngx_shm_zone_t *zone)
 {
     ngx_http_tsface_trail_file_conf_t  conf;
 
@@ -175,6 +176,10 @@ ngx_http_tsface_trail_start(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
         && ngx_process != NGX_PROCESS_SINGLE)
     {
         return NGX_OK;
+    }
+
+    if (zone) {
+        trail->counts = ngx_http_tsface_zone_trail(zone, &trail->name);
     }
 
     if (ngx_http_tsface_trail_begin(cycle, trail, &conf) != NGX_OK) {
@@ -236,7 +241,8 @@ ngx_http_tsface_trail_begin(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     if (ngx_http_tsface_trail_file_open(w->file, &result) != NGX_OK) {
         ngx_http_tsface_writer_complain(NGX_LOG_CRIT, cycle->log, trail,
                                         &result, "the next record tries again");
-        w->last_errno = result.err;
+        w->last_errno = result.err ? result.err : EIO;
+        ngx_http_tsface_zone_trail_now(trail->counts, 0, w->last_errno);
     }
 
     return NGX_OK;
@@ -277,8 +283,9 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
     if (w->queued >= NGX_HTTP_TSFACE_TRAIL_QUEUE
         || w->bytes >= NGX_HTTP_TSFACE_TRAIL_QUEUE_BYTES)
     {
-        w->failures++;
         w->lost++;
+        ngx_http_tsface_zone_trail_failed(trail->counts,
+                                          NGX_HTTP_TSFACE_QUEUE_FULL, 1);
         return NULL;
     }
 
@@ -299,6 +306,7 @@ ngx_http_tsface_trail_submit(ngx_http_tsface_trail_t *trail,
 
     entry->handler = handler;
     entry->data = data;
+    entry->type = record->type;
     entry->body.len = len;
     entry->body.data = (u_char *) (entry + 1);
 
@@ -372,11 +380,16 @@ ngx_http_tsface_trail_detach(ngx_http_tsface_entry_t *entry)
 
 void
 ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
-    ngx_http_tsface_trail_stat_t *stat)
+    ngx_http_tsface_zone_trail_stat_t *stat)
 {
     const ngx_http_tsface_writer_t  *w;
 
-    ngx_memzero(stat, sizeof(ngx_http_tsface_trail_stat_t));
+    if (trail->counts) {
+        ngx_http_tsface_zone_trail_stat(trail->counts, stat);
+        return;
+    }
+
+    ngx_memzero(stat, sizeof(ngx_http_tsface_zone_trail_stat_t));
 
     w = trail->writer;
 
@@ -384,9 +397,7 @@ ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
         return;
     }
 
-    stat->records = w->records;
-    stat->batches = w->batches;
-    stat->failures = w->failures;
-    stat->queued = w->queued + (w->busy ? w->n : 0);
-    stat->last_errno = w->last_errno;
+    stat->queued = ngx_http_tsface_writer_queued(w);
+    stat->err = w->last_errno;
+    stat->failing = w->last_errno ? 1 : 0;
 }

@@ -20,6 +20,7 @@
 #include "ngx_http_tsface_gcra.h"
 #include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_secret.h"
+#include "ngx_http_tsface_zone.h"
 
 
 #define NGX_HTTP_TSFACE_DURABILITY_FDATASYNC  0
@@ -52,6 +53,8 @@ typedef struct {
     /* the process's own */
     ngx_http_tsface_writer_t   *writer;
     ngx_http_tsface_refusals_t *flood;          /* NULL: none is counted */
+    ngx_http_tsface_zone_trail_t
+                               *counts;         /* or NULL */
 } ngx_http_tsface_trail_t;
 
 
@@ -70,11 +73,14 @@ char *ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_http_tsface_trail_t *ngx_http_tsface_trail_find(const ngx_array_t *trails,
     const ngx_str_t *name);
 
-/* Life cycle: init_module (master), init_process, exit_process. */
+/*
+ * Life cycle: init_module (master), init_process, exit_process.  zone, where
+ * records are counted, may be NULL.
+ */
 ngx_int_t ngx_http_tsface_trail_init(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail);
 ngx_int_t ngx_http_tsface_trail_start(ngx_cycle_t *cycle,
-    ngx_http_tsface_trail_t *trail);
+    ngx_http_tsface_trail_t *trail, ngx_shm_zone_t *zone);
 void ngx_http_tsface_trail_stop(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail);
 
@@ -104,17 +110,12 @@ ngx_int_t ngx_http_tsface_trail_fingerprint(ngx_http_tsface_trail_t *trail,
 void ngx_http_tsface_trail_detach(ngx_http_tsface_entry_t *entry);
 
 
-/* For the status page: this worker's figures. */
-typedef struct {
-    ngx_uint_t                  records;
-    ngx_uint_t                  batches;
-    ngx_uint_t                  failures;
-    ngx_uint_t                  queued;
-    ngx_err_t                   last_errno;     /* 0: the trail is well */
-} ngx_http_tsface_trail_stat_t;
-
+/*
+ * For the status page.  Without a zone: what this worker knows of its last
+ * batch and its queue.
+ */
 void ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
-    ngx_http_tsface_trail_stat_t *stat);
+    ngx_http_tsface_zone_trail_stat_t *stat);
 
 
 #endif /* _NGX_HTTP_TSFACE_TRAIL_H_INCLUDED_ */

@@ -360,6 +360,7 @@ ngx_http_tsface_trail_file_append(ngx_http_tsface_trail_file_t *file,
     }
 
     end->size += len;
+    result->bytes = len;
 
     ngx_http_tsface_trail_chain_write(file->disk.chain.fd, end);
 

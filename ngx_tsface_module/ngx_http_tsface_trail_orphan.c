@@ -148,6 +148,8 @@ ngx_http_tsface_trail_orphan_close(ngx_http_tsface_trail_orphan_t *orphan,
             return NGX_ERROR;
         }
 
+        stat->bytes += again.bytes;
+
         /* with an "open" record: the first one finds what a crash has left */
 
         if (again.reason) {

@@ -31,6 +31,7 @@ typedef struct {
     const char      *suffix;    /* of the name it failed for: "", ".chain" */
     const char      *reason;    /* of the "open" record, or NULL */
     size_t           torn;      /* bytes cut off */
+    size_t           bytes;     /* written */
     uint64_t         seq;       /* of the last record written */
 } ngx_http_tsface_trail_result_t;
 

@@ -231,6 +231,9 @@ ngx_http_tsface_writer_push(ngx_http_tsface_writer_t *w,
     w->queued++;
     w->bytes += entry->body.len;
 
+    ngx_http_tsface_zone_trail_now(w->trail->counts,
+                                   ngx_http_tsface_writer_queued(w),
+                                   w->last_errno);
     ngx_http_tsface_writer_schedule(w);
 }
 
@@ -344,6 +347,8 @@ ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w)
     bytes = 0;
     w->n = 0;
 
+    ngx_memzero(w->types, sizeof(w->types));
+
     while (!ngx_queue_empty(&w->waiting)
            && w->n < NGX_HTTP_TSFACE_WRITER_BATCH
            && bytes < NGX_HTTP_TSFACE_WRITER_BATCH_BYTES)
@@ -355,6 +360,7 @@ ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w)
         entry = ngx_queue_data(q, ngx_http_tsface_entry_t, queue);
 
         w->bodies[w->n++] = entry->body;
+        w->types[entry->type]++;
         bytes += entry->body.len;
     }
 
@@ -432,6 +438,10 @@ ngx_http_tsface_writer_done(ngx_http_tsface_writer_t *w)
     }
 
     w->busy = 0;
+
+    ngx_http_tsface_zone_trail_now(w->trail->counts,
+                                   ngx_http_tsface_writer_queued(w),
+                                   w->last_errno);
 
     ngx_http_tsface_writer_schedule(w);
 }

@@ -28,6 +28,7 @@ struct ngx_http_tsface_entry_s {
     size_t                             size;      /* of the room for body */
     ngx_http_tsface_entry_pt           handler;
     void                              *data;
+    ngx_http_tsface_record_type_e      type;
     ngx_str_t                          body;
 };
 
@@ -61,6 +62,7 @@ struct ngx_http_tsface_writer_s {
     ngx_queue_t                        flight;
     ngx_str_t                         *bodies;
     ngx_uint_t                         n;
+    ngx_uint_t                         types[NGX_HTTP_TSFACE_RECORD_NTYPES];
     ngx_int_t                          rc;
     ngx_http_tsface_trail_result_t     result;
     ngx_thread_task_t                  task;
@@ -74,10 +76,7 @@ struct ngx_http_tsface_writer_s {
     ngx_event_t                        guard;
     ngx_connection_t                   dumb;
 
-    ngx_uint_t                         records;
-    ngx_uint_t                         batches;
-    ngx_uint_t                         failures;
-    ngx_uint_t                         lost;
+    ngx_uint_t                         lost;   /* since it fails */
     ngx_err_t                          last_errno;
 
     unsigned                           started:1;
@@ -105,6 +104,10 @@ ngx_http_tsface_entry_t *ngx_http_tsface_writer_entry(
 /* Queues an entry, which is the writer's then; it is freed after its batch. */
 void ngx_http_tsface_writer_push(ngx_http_tsface_writer_t *w,
     ngx_http_tsface_entry_t *entry);
+
+/* Records that are not written yet, the batch in flight among them. */
+#define ngx_http_tsface_writer_queued(w)                                      \
+    ((w)->queued + ((w)->busy ? (w)->n : 0))
 
 /* At the exit of the process: writes what waits, without any thread. */
 void ngx_http_tsface_writer_stop(ngx_http_tsface_writer_t *w);

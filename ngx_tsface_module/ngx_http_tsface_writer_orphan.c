@@ -145,6 +145,10 @@ ngx_http_tsface_writer_orphans_report(
                    "writers, %ui left out", &trail->name, stat->closed,
                    stat->alive, stat->left_out);
 
+    ngx_http_tsface_zone_trail_orphaned(trail->counts, stat->closed,
+                                        orphans->result.reason ? 1 : 0,
+                                        stat->bytes);
+
     ngx_http_tsface_writer_found(log, trail, &orphans->result);
 
     if (stat->closed) {

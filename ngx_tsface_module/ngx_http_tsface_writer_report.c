@@ -57,13 +57,12 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
                       &trail->name, &trail->path);
     }
 
-    w->batches++;
-
     if (w->rc != NGX_OK) {
 
-        w->failures++;
         w->lost += w->n;
         w->last_errno = result->err ? result->err : EIO;
+
+        ngx_http_tsface_zone_trail_failed(trail->counts, result->err, w->n);
 
         if (!w->failing) {
             w->failing = 1;
@@ -77,7 +76,13 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
         return;
     }
 
-    w->records += w->n;
+    if (result->reason) {
+        w->types[NGX_HTTP_TSFACE_RECORD_OPEN]++;
+    }
+
+    ngx_http_tsface_zone_trail_written(trail->counts, w->types, result->bytes,
+                                       ngx_current_msec - w->since);
+
     w->last_errno = 0;
 
     if (w->failing) {

@@ -16,7 +16,7 @@
 
 
 #define NGX_HTTP_TSFACE_ZONE_MAGIC     0x74736661
-#define NGX_HTTP_TSFACE_ZONE_VERSION   3
+#define NGX_HTTP_TSFACE_ZONE_VERSION   4
 
 /* A slot that no worker has touched for this long belongs to nobody. */
 #define NGX_HTTP_TSFACE_SLOT_IDLE      600000

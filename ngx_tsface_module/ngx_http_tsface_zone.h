@@ -24,6 +24,7 @@
 #include "ngx_http_tsface_operation.h"
 #include "ngx_http_tsface_plan.h"
 #include "ngx_http_tsface_problem.h"
+#include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_rotation.h"
 
 
@@ -72,6 +73,29 @@ typedef struct {
 
     size_t                       len;          /* of the token */
 } ngx_http_tsface_slot_info_t;
+
+
+typedef struct ngx_http_tsface_zone_trail_s  ngx_http_tsface_zone_trail_t;
+
+/* Errors that failures of a trail are counted by, see error_names. */
+#define NGX_HTTP_TSFACE_NERRORS      12
+#define NGX_HTTP_TSFACE_QUEUE_FULL   -1
+
+/* A copy of a trail's counters. */
+typedef struct {
+    ngx_uint_t                   records[NGX_HTTP_TSFACE_RECORD_NTYPES];
+    ngx_uint_t                   failures[NGX_HTTP_TSFACE_NERRORS];
+    ngx_uint_t                   orphaned;
+    ngx_uint_t                   bytes;
+    ngx_uint_t                   lost;         /* records */
+    ngx_http_tsface_meter_stat_t commit;       /* its count is of batches */
+    ngx_uint_t                   queued;       /* records, now */
+    ngx_uint_t                   failing;      /* workers, now */
+    ngx_err_t                    err;          /* of one of them, or 0 */
+} ngx_http_tsface_zone_trail_stat_t;
+
+extern const char *const
+    ngx_http_tsface_zone_trail_error_names[NGX_HTTP_TSFACE_NERRORS];
 
 
 /* The secret that the token endpoint took: it is tried first from then on. */
@@ -222,6 +246,35 @@ void ngx_http_tsface_slot_wait(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, ngx_uint_t n);
 ngx_uint_t ngx_http_tsface_slot_waiting(ngx_shm_zone_t *zone,
     const ngx_http_tsface_slot_t *slot);
+
+/*
+ * What became of a trail's records, in all workers since the zone was made,
+ * by the trail's name.  NULL: there is no memory, nothing is counted.  To be
+ * called by each worker when it starts.  The functions below take NULL.
+ */
+ngx_http_tsface_zone_trail_t *ngx_http_tsface_zone_trail(ngx_shm_zone_t *zone,
+    const ngx_str_t *name);
+
+/* A batch was written: so many records of each type, in so many ms. */
+void ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
+    const ngx_uint_t *records, size_t bytes, ngx_msec_t took);
+
+/* Intents of dead workers got n outcomes, behind so many "open" records. */
+void ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
+    ngx_uint_t n, ngx_uint_t opens, size_t bytes);
+
+/* A batch failed, and with it so many records.  err may be QUEUE_FULL. */
+void ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
+    ngx_err_t err, ngx_uint_t lost);
+
+/* How it is with this worker now: records that wait, and the last error. */
+void ngx_http_tsface_zone_trail_now(ngx_http_tsface_zone_trail_t *trail,
+    ngx_uint_t queued, ngx_err_t err);
+
+/* trail must not be NULL. */
+void ngx_http_tsface_zone_trail_stat(
+    const ngx_http_tsface_zone_trail_t *trail,
+    ngx_http_tsface_zone_trail_stat_t *stat);
 
 /* How much of the zone's memory is in whole pages that nothing is in. */
 size_t ngx_http_tsface_zone_free_size(ngx_shm_zone_t *zone);

@@ -3,8 +3,8 @@
  * Copyright (C) The ngx_tsface_module authors
  *
  * The layout of tsface_zone's memory, for the files that touch it and no
- * others: zone.c (zone and chains), slot.c (one credentials' slot) and
- * zone_count.c (counters).
+ * others: zone.c (zone and chains), slot.c (one credentials' slot),
+ * zone_count.c (counters) and zone_trail.c (those of a trail).
  */
 
 
@@ -69,6 +69,31 @@ struct ngx_http_tsface_slot_s {
 };
 
 
+/* Names of trails are no longer, see record.c. */
+#define NGX_HTTP_TSFACE_ZONE_TRAIL_NAME   64
+#define NGX_HTTP_TSFACE_ZONE_TRAILS       64
+
+
+/* All of it is used without the lock, but for next and the name. */
+struct ngx_http_tsface_zone_trail_s {
+    ngx_http_tsface_zone_trail_t  *next;
+    size_t                         len;
+    u_char                         name[NGX_HTTP_TSFACE_ZONE_TRAIL_NAME];
+
+    ngx_atomic_t                   records[NGX_HTTP_TSFACE_RECORD_NTYPES];
+    ngx_atomic_t                   failures[NGX_HTTP_TSFACE_NERRORS];
+    ngx_atomic_t                   orphaned;
+    ngx_atomic_t                   bytes;
+    ngx_atomic_t                   lost;
+    ngx_http_tsface_meter_t        commit;
+
+    /* of each worker: those of one that is dead don't count */
+    ngx_atomic_t                   pid[NGX_HTTP_TSFACE_ZONE_WORKERS];
+    uint32_t                       queued[NGX_HTTP_TSFACE_ZONE_WORKERS];
+    uint32_t                       err[NGX_HTTP_TSFACE_ZONE_WORKERS];
+};
+
+
 /* The root of the zone. */
 typedef struct {
     ngx_uint_t                   magic;
@@ -87,6 +112,10 @@ typedef struct {
     ngx_uint_t                   pace;
     ngx_msec_t                   lanes[NGX_HTTP_TSFACE_NLANES];
     ngx_msec_t                   swept;
+
+    ngx_http_tsface_zone_trail_t
+                                *trails;
+    ngx_uint_t                   ntrails;
 
     /* without the lock */
     ngx_atomic_t                 workers[NGX_HTTP_TSFACE_ZONE_WORKERS];
@@ -112,6 +141,10 @@ void ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone);
 /* Under the lock: takes the token out of a slot; it is wiped where it lay. */
 void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot);
+
+
+/* Whether there is a process of this pid, which is 0 for none. */
+ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 
 /* Whether a is later than b; ngx_msec_t wraps on 32-bit systems. */

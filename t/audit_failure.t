@@ -103,8 +103,8 @@ my $refused = () = $t->access_log =~ / 503 /g;
 is $status->{refusals}{audit_failed}, $refused, 'status: refusals'
     if ok $refused >= 3, 'some were refused';
 ok $t->wait_for(sub { http($t->port, 'GET', '/metrics')->body
-    =~ /^tsface_trail_failing\{trail="strict",worker="\d"\} 1$/m }, 5),
-    'a worker says that its trail fails';
+    =~ /^tsface_trail_failing_workers\{trail="strict"\} [1-9]$/m }, 5),
+    'the metrics say that a trail fails';
 my $unrecorded = () = $t->error_log =~ /could not record the outcome/g;
 is $status->{requests}{unrecorded}, $unrecorded, 'status: outcomes unrecorded'
     if ok $unrecorded, 'some outcomes were not recorded';

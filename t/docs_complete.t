@@ -142,7 +142,7 @@ my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
         [ ]=[ ]\{(.*?)\}/gsx;
 
 described('fields of the status', 30, sub { row('status.md', $_[0]) },
-    literals($source{status_json}) =~ /"(\w+)":/g);
+    literals($source{status_json} . $source{status_trails}) =~ /"(\w+)":/g);
 
 described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[0]\E`/ },
     sort(keys %in_array),
@@ -150,10 +150,11 @@ described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[
 
 # --- metrics, with their types and labels
 
-my %type = ($source{status_prometheus} =~
+my $metrics = $source{status_prometheus} . $source{status_trails};
+my %type = ($metrics =~
         /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
-    map { $_ => 'gauge' } $source{status_prometheus} =~
-        /^ {4}\{ "(tsface_\w+)",$/mg);
+    $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg,
+    map { $_ => 'gauge' } $metrics =~ /^ {4}\{ "(tsface_\w+)",$/mg);
 described('metrics', 20, sub {
     row('status.md', $_[0]) =~ /^\| `\w+` \| \Q$type{$_[0]}\E \|/
 }, sort keys %type);
@@ -166,9 +167,8 @@ described('metrics in alerts', 5,
     sub { $metric{$_[0] =~ s/_(?:bucket|sum|count)$//r} },
     $table =~ /^ {8,}.*?\b(tsface_\w+)/mg);
 
-my %label = map { $_ => 1 } $source{status_prometheus} =~
-    /[{,"](\w+)=\\"%/g, $source{status_prometheus} =~
-    /"(operation|credentials)", /g;
+my %label = map { $_ => 1 } $metrics =~ /[{,"](\w+)=\\"%/g,
+    $metrics =~ /"(operation|credentials|trail)", /g;
 described('labels of metrics', 7, sub { $table =~ /^\|.*\| [^|]*`\Q$_[0]\E`/m },
     sort keys %label);
 

@@ -143,8 +143,26 @@ is $m->{'tsface_zone_size_bytes{zone="a\\"b\\\\c"}'}, 1048576,
     'size of the zone, its name escaped';
 cmp_ok $m->{'tsface_zone_free_bytes{zone="a\\"b\\\\c"}'}, '<', 1048576,
     'not all is free';
-is join(' ', map { $m->{$_} } grep { /^tsface_trail_failing\{trail="trail"/ }
-    keys %$m), '0', 'the trail';
+
+# --- the trail: what is in its file is counted, in all workers
+
+my @records = $t->records;
+my %of_type;
+$of_type{ $_->{type} }++ for @records;
+$of = '{trail="trail"';
+is $m->{"tsface_trail_records_total$of,type=\"$_\"}"}, $of_type{$_} || 0,
+    "records: $_" for qw(intent outcome refusal open close);
+is $m->{"tsface_trail_bytes_total$of}"}, -s $t->dir . '/trail/trail.jsonl',
+    'bytes';
+is $m->{"tsface_trail_$_$of}"}, 0, $_
+    for qw(failing_workers queued_records orphans_total lost_records_total);
+my @failures = grep { /^tsface_trail_failures_total/ } keys %$m;
+is scalar @failures, 12, 'errors that are told apart';
+is scalar(grep { $m->{$_} } @failures), 0, 'none of them';
+cmp_ok $m->{"tsface_trail_commit_seconds_count$of}"}, '<=', @records,
+    'batches';
+cmp_ok $m->{"tsface_trail_commit_seconds_count$of}"}, '>=', 5,
+    'not all in one';
 
 # --- histograms: cumulative, +Inf is the count
 
@@ -152,6 +170,8 @@ for my $row (
     [ 'tsface_upstream_duration_seconds', 'operation="face.revoke"', 4 ],
     [ 'tsface_upstream_duration_seconds', 'operation="face.revoke_me"', 1 ],
     [ 'tsface_exchange_duration_seconds', 'credentials="sandbox"', 1 ],
+    [ 'tsface_trail_commit_seconds', 'trail="trail"',
+        $m->{'tsface_trail_commit_seconds_count{trail="trail"}'} ],
 ) {
     my ($name, $label, $count) = @$row;
     my @le = qw(0.005 0.010 0.025 0.050 0.100 0.250 0.500 1.000 2.500 5.000
@@ -180,6 +200,14 @@ my $json = page('/json')->json;
 my ($op) = grep { $_->{name} eq 'face.revoke' } @{ $json->{operations} };
 is $op->{results}{success}, 4, 'JSON: successes';
 is $op->{upstream_latency_ms}{count}, 5, 'JSON: attempts';
+my ($trail) = @{ $json->{trails} };
+is $trail->{records}, scalar(() = $t->records), 'JSON: records';
+is $trail->{types}{outcome}, scalar(() = $t->records(type => qr/outcome/)),
+    'JSON: outcomes';
+is $trail->{bytes}, -s $t->dir . '/trail/trail.jsonl', 'JSON: bytes';
+is $trail->{batches}, $trail->{commit_latency_ms}{count}, 'JSON: batches';
+is_deeply [ @$trail{qw(state queued errno lost orphans failing_workers)} ],
+    [ 'ok', 0, 0, 0, 0, 0 ], 'JSON: all is well';
 is $json->{refusals}{user_id_empty}, 1, 'JSON: refusals';
 is $json->{zone}{name}, 'a"b\\c', 'JSON: name of the zone, escaped';
 is $json->{requests}{refused}, 2, 'JSON: as many as before';

@@ -28,6 +28,7 @@ http {
             tsface_caller $http_x_caller;
             tsface_audit  trail;
         }
+        location = /status { tsface_status json; }
     }
 }
 END
@@ -107,6 +108,10 @@ for my $r (orphaned()) {
 my $n = @lost;
 like $t->error_log, qr/\[warn\].*"trail": $n intents of workers that are gone/,
     'the error log says how many';
+
+my ($trail) = @{ http($t->port, 'GET', '/status')->json->{trails} };
+is $trail->{orphans}, $n, 'and so does the status';
+is $trail->{records}, scalar(() = $t->records), 'which counts them';
 
 # --- reload: the old workers live, and write their own outcomes
 

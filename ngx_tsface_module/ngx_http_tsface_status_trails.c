@@ -1,0 +1,226 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * What the status says of trails, in both formats.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_module.h"
+#include "ngx_http_tsface_status.h"
+#include "ngx_http_tsface_trail.h"
+#include "ngx_http_tsface_zone.h"
+
+
+/* A metric of a trail that is one number, with no other label. */
+typedef struct {
+    const char    *name;
+    const char    *type;
+    const char    *help;
+    size_t         offset;    /* into the stat */
+} ngx_http_tsface_status_trail_t;
+
+
+static void ngx_http_tsface_status_trails_json_one(
+    ngx_http_tsface_page_t *page, const ngx_http_tsface_trail_t *trail);
+static void ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf,
+    const ngx_http_tsface_zone_trail_stat_t *stats);
+
+
+/* Indexed by ngx_http_tsface_record_type_e. */
+static const char *const  ngx_http_tsface_status_types[] = {
+    "intent",
+    "outcome",
+    "refusal",
+    "open",
+    "close",
+    "refusals"
+};
+
+/* does not compile when a type has no name */
+typedef char  ngx_http_tsface_status_types_are_all[
+    sizeof(ngx_http_tsface_status_types) / sizeof(char *)
+    == NGX_HTTP_TSFACE_RECORD_NTYPES ? 1 : -1];
+
+
+static const ngx_http_tsface_status_trail_t
+    ngx_http_tsface_status_trails[] =
+{
+    { "tsface_trail_failing_workers", "gauge",
+      "Workers whose last write failed.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, failing) },
+
+    { "tsface_trail_queued_records", "gauge",
+      "Records that are not written yet.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, queued) },
+
+    { "tsface_trail_orphans_total", "counter",
+      "Intents of dead workers that were given an outcome.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, orphaned) },
+
+    { "tsface_trail_bytes_total", "counter",
+      "Bytes of the records written.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, bytes) },
+
+    { "tsface_trail_lost_records_total", "counter",
+      "Records that could not be written.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, lost) },
+
+    { NULL, NULL, NULL, 0 }
+};
+
+
+void
+ngx_http_tsface_status_trails_json(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf)
+{
+    ngx_uint_t                 i;
+    ngx_http_tsface_trail_t  **trails;
+
+    trails = tmcf->trails.elts;
+
+    ngx_http_tsface_page_add(page, "\"trails\":[");
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+        ngx_http_tsface_page_add(page, i ? "," : "");
+        ngx_http_tsface_status_trails_json_one(page, trails[i]);
+    }
+
+    ngx_http_tsface_page_add(page, "],");
+}
+
+
+static void
+ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_trail_t *trail)
+{
+    ngx_uint_t                         i, records;
+    ngx_http_tsface_zone_trail_stat_t  stat;
+
+    ngx_http_tsface_trail_stat(trail, &stat);
+
+    records = 0;
+
+    for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+        records += stat.records[i];
+    }
+
+    ngx_http_tsface_page_add(page, "{\"name\":\"%V\",\"state\":\"%s\","
+                             "\"failing_workers\":%ui,\"errno\":%d,"
+                             "\"queued\":%ui,\"records\":%ui,\"types\":{",
+                             &trail->name, stat.failing ? "failing" : "ok",
+                             stat.failing, stat.err, stat.queued, records);
+
+    for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+        ngx_http_tsface_page_add(page, "%s\"%s\":%ui", i ? "," : "",
+                                 ngx_http_tsface_status_types[i],
+                                 stat.records[i]);
+    }
+
+    ngx_http_tsface_page_add(page, "},\"orphans\":%ui,\"bytes\":%ui,"
+                             "\"batches\":%ui,\"lost\":%ui,\"failures\":{",
+                             stat.orphaned, stat.bytes, stat.commit.count,
+                             stat.lost);
+
+    for (i = 0; i < NGX_HTTP_TSFACE_NERRORS; i++) {
+        ngx_http_tsface_page_add(page, "%s\"%s\":%ui", i ? "," : "",
+                                 ngx_http_tsface_zone_trail_error_names[i],
+                                 stat.failures[i]);
+    }
+
+    ngx_http_tsface_page_add(page, "},\"commit_latency_ms\":");
+    ngx_http_tsface_json_meter(page, &stat.commit);
+    ngx_http_tsface_page_add(page, "}");
+}
+
+
+void
+ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf)
+{
+    ngx_uint_t                              i, n;
+    ngx_http_tsface_trail_t               **trails;
+    ngx_http_tsface_zone_trail_stat_t      *stats;
+    const ngx_http_tsface_status_trail_t   *metric;
+
+    n = tmcf->trails.nelts;
+    trails = tmcf->trails.elts;
+
+    stats = ngx_palloc(page->request->pool,
+                       n * sizeof(ngx_http_tsface_zone_trail_stat_t));
+    if (stats == NULL) {
+        page->failed = 1;
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_http_tsface_trail_stat(trails[i], &stats[i]);
+    }
+
+    for (metric = ngx_http_tsface_status_trails; metric->name; metric++) {
+        ngx_http_tsface_metric(page, metric->name, metric->type, metric->help);
+
+        for (i = 0; i < n; i++) {
+            ngx_http_tsface_page_add(page, "%s{trail=\"%V\"} %ui\n",
+                                     metric->name, &trails[i]->name,
+                                     *(ngx_uint_t *) ((char *) &stats[i]
+                                                      + metric->offset));
+        }
+    }
+
+    ngx_http_tsface_status_trails_types(page, tmcf, stats);
+
+    ngx_http_tsface_metric(page, "tsface_trail_commit_seconds", "histogram",
+                           "How long it took until a batch was on disk.");
+
+    for (i = 0; i < n; i++) {
+        ngx_http_tsface_metrics_meter(page, "tsface_trail_commit_seconds",
+                                      "trail", &trails[i]->name,
+                                      &stats[i].commit);
+    }
+}
+
+
+static void
+ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf,
+    const ngx_http_tsface_zone_trail_stat_t *stats)
+{
+    ngx_uint_t                 i, n;
+    ngx_http_tsface_trail_t  **trails;
+
+    trails = tmcf->trails.elts;
+
+    ngx_http_tsface_metric(page, "tsface_trail_records_total", "counter",
+                           "Records written, by type.");
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+
+        for (n = 0; n < NGX_HTTP_TSFACE_RECORD_NTYPES; n++) {
+            ngx_http_tsface_page_add(page,
+                                 "tsface_trail_records_total{trail=\"%V\","
+                                 "type=\"%s\"} %ui\n", &trails[i]->name,
+                                 ngx_http_tsface_status_types[n],
+                                 stats[i].records[n]);
+        }
+    }
+
+    ngx_http_tsface_metric(page, "tsface_trail_failures_total", "counter",
+                           "Writes that failed, by error.");
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+
+        for (n = 0; n < NGX_HTTP_TSFACE_NERRORS; n++) {
+            ngx_http_tsface_page_add(page,
+                                 "tsface_trail_failures_total{trail=\"%V\","
+                                 "error=\"%s\"} %ui\n", &trails[i]->name,
+                                 ngx_http_tsface_zone_trail_error_names[n],
+                                 stats[i].failures[n]);
+        }
+    }
+}

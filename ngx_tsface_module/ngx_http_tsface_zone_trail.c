@@ -1,0 +1,234 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_zone_layout.h"
+
+
+static ngx_http_tsface_zone_trail_t *ngx_http_tsface_zone_trail_find(
+    ngx_http_tsface_zone_t *zone, const ngx_str_t *name);
+static ngx_uint_t ngx_http_tsface_zone_trail_error(ngx_err_t err);
+
+
+static const ngx_err_t  ngx_http_tsface_zone_trail_errors[] = {
+    ENOSPC, EDQUOT, EIO, EROFS, EACCES, EPERM, ENOENT, EMFILE, ENOMEM, EAGAIN
+};
+
+
+const char *const
+    ngx_http_tsface_zone_trail_error_names[NGX_HTTP_TSFACE_NERRORS] =
+{
+    "ENOSPC",
+    "EDQUOT",
+    "EIO",
+    "EROFS",
+    "EACCES",
+    "EPERM",
+    "ENOENT",
+    "EMFILE",
+    "ENOMEM",
+    "EAGAIN",
+    "queue_full",
+    "other"
+};
+
+
+ngx_http_tsface_zone_trail_t *
+ngx_http_tsface_zone_trail(ngx_shm_zone_t *shm_zone, const ngx_str_t *name)
+{
+    ngx_http_tsface_zone_t        *zone;
+    ngx_http_tsface_zone_trail_t  *trail;
+
+    if (name->len > NGX_HTTP_TSFACE_ZONE_TRAIL_NAME) {
+        return NULL;
+    }
+
+    zone = shm_zone->data;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    trail = ngx_http_tsface_zone_trail_find(zone, name);
+
+    if (trail == NULL && zone->sh->ntrails < NGX_HTTP_TSFACE_ZONE_TRAILS) {
+        trail = ngx_slab_calloc_locked(zone->shpool,
+                                       sizeof(ngx_http_tsface_zone_trail_t));
+        if (trail) {
+            trail->len = name->len;
+            ngx_memcpy(trail->name, name->data, name->len);
+
+            trail->next = zone->sh->trails;
+            ngx_memory_barrier();
+            zone->sh->trails = trail;
+            zone->sh->ntrails++;
+        }
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    /* a predecessor that still leaves after a reload is not heard any more */
+
+    if (trail && ngx_worker < NGX_HTTP_TSFACE_ZONE_WORKERS) {
+        trail->queued[ngx_worker] = 0;
+        trail->err[ngx_worker] = 0;
+        trail->pid[ngx_worker] = (ngx_atomic_uint_t) ngx_pid;
+    }
+
+    return trail;
+}
+
+
+/* They are kept for ever, under a name, so that counters only grow. */
+
+static ngx_http_tsface_zone_trail_t *
+ngx_http_tsface_zone_trail_find(ngx_http_tsface_zone_t *zone,
+    const ngx_str_t *name)
+{
+    ngx_http_tsface_zone_trail_t  *trail;
+
+    for (trail = zone->sh->trails; trail; trail = trail->next) {
+
+        if (trail->len == name->len
+            && ngx_memcmp(trail->name, name->data, name->len) == 0)
+        {
+            return trail;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
+    const ngx_uint_t *records, size_t bytes, ngx_msec_t took)
+{
+    ngx_uint_t  i;
+
+    if (trail == NULL) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+        if (records[i]) {
+            (void) ngx_atomic_fetch_add(&trail->records[i],
+                                        (ngx_atomic_int_t) records[i]);
+        }
+    }
+
+    (void) ngx_atomic_fetch_add(&trail->bytes, (ngx_atomic_int_t) bytes);
+
+    ngx_http_tsface_meter_add(&trail->commit, took);
+}
+
+
+void
+ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
+    ngx_uint_t n, ngx_uint_t opens, size_t bytes)
+{
+    if (trail == NULL) {
+        return;
+    }
+
+    (void) ngx_atomic_fetch_add(&trail->orphaned, (ngx_atomic_int_t) n);
+    (void) ngx_atomic_fetch_add(
+                           &trail->records[NGX_HTTP_TSFACE_RECORD_OUTCOME],
+                           (ngx_atomic_int_t) n);
+    (void) ngx_atomic_fetch_add(&trail->records[NGX_HTTP_TSFACE_RECORD_OPEN],
+                                (ngx_atomic_int_t) opens);
+    (void) ngx_atomic_fetch_add(&trail->bytes, (ngx_atomic_int_t) bytes);
+}
+
+
+void
+ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
+    ngx_err_t err, ngx_uint_t lost)
+{
+    if (trail == NULL) {
+        return;
+    }
+
+    (void) ngx_atomic_fetch_add(
+                  &trail->failures[ngx_http_tsface_zone_trail_error(err)], 1);
+    (void) ngx_atomic_fetch_add(&trail->lost, (ngx_atomic_int_t) lost);
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_zone_trail_error(ngx_err_t err)
+{
+    ngx_uint_t  i, n;
+
+    if (err == NGX_HTTP_TSFACE_QUEUE_FULL) {
+        return NGX_HTTP_TSFACE_NERRORS - 2;
+    }
+
+    n = sizeof(ngx_http_tsface_zone_trail_errors) / sizeof(ngx_err_t);
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_tsface_zone_trail_errors[i] == err) {
+            return i;
+        }
+    }
+
+    return NGX_HTTP_TSFACE_NERRORS - 1;
+}
+
+
+void
+ngx_http_tsface_zone_trail_now(ngx_http_tsface_zone_trail_t *trail,
+    ngx_uint_t queued, ngx_err_t err)
+{
+    /* no other process writes here: a plain store will do */
+
+    if (trail
+        && ngx_worker < NGX_HTTP_TSFACE_ZONE_WORKERS
+        && trail->pid[ngx_worker] == (ngx_atomic_uint_t) ngx_pid)
+    {
+        trail->queued[ngx_worker] = (uint32_t) queued;
+        trail->err[ngx_worker] = (uint32_t) err;
+    }
+}
+
+
+void
+ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
+    ngx_http_tsface_zone_trail_stat_t *stat)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(stat, sizeof(ngx_http_tsface_zone_trail_stat_t));
+
+    for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+        stat->records[i] = trail->records[i];
+    }
+
+    for (i = 0; i < NGX_HTTP_TSFACE_NERRORS; i++) {
+        stat->failures[i] = trail->failures[i];
+    }
+
+    stat->orphaned = trail->orphaned;
+    stat->bytes = trail->bytes;
+    stat->lost = trail->lost;
+
+    ngx_http_tsface_meter_read(&trail->commit, &stat->commit);
+
+    for (i = 0; i < NGX_HTTP_TSFACE_ZONE_WORKERS; i++) {
+
+        if ((trail->queued[i] || trail->err[i])
+            && ngx_http_tsface_zone_lives((ngx_pid_t) trail->pid[i]))
+        {
+            stat->queued += trail->queued[i];
+
+            if (trail->err[i]) {
+                stat->err = (ngx_err_t) trail->err[i];
+                stat->failing++;
+            }
+        }
+    }
+}
