@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_answer.h"
+#include "ngx_http_tsface_limit_zone.h"
 #include "ngx_http_tsface_module.h"
 
 
@@ -18,7 +19,7 @@ static ngx_int_t ngx_http_tsface_answer_headers(ngx_http_request_t *r,
     ngx_http_tsface_problem_e problem,
     const ngx_http_tsface_answer_extra_t *extra);
 static ngx_int_t ngx_http_tsface_answer_limit(ngx_http_request_t *r,
-    const ngx_http_tsface_limit_result_t *limit);
+    const ngx_http_tsface_limits_t *limits);
 static ngx_buf_t *ngx_http_tsface_answer_body(ngx_http_request_t *r,
     const ngx_http_tsface_problem_t *problem, const ngx_str_t *request_id);
 static ngx_int_t ngx_http_tsface_answer_send(ngx_http_request_t *r,
@@ -153,8 +154,8 @@ ngx_http_tsface_answer_headers(ngx_http_request_t *r,
         }
     }
 
-    if (extra->limit) {
-        return ngx_http_tsface_answer_limit(r, extra->limit);
+    if (extra->limits) {
+        return ngx_http_tsface_answer_limit(r, extra->limits);
     }
 
     return NGX_OK;
@@ -164,13 +165,17 @@ ngx_http_tsface_answer_headers(ngx_http_request_t *r,
 /* draft-ietf-httpapi-ratelimit-headers: structured fields. */
 static ngx_int_t
 ngx_http_tsface_answer_limit(ngx_http_request_t *r,
-    const ngx_http_tsface_limit_result_t *limit)
+    const ngx_http_tsface_limits_t *limits)
 {
-    u_char     *p;
-    size_t      len;
-    ngx_str_t   value;
+    u_char                             *p;
+    size_t                              len;
+    ngx_str_t                           value, *name;
+    const ngx_http_tsface_limit_use_t  *use;
 
-    len = sizeof("\"\";q=;w=") + limit->name.len + 2 * NGX_INT_T_LEN;
+    use = limits->strictest;
+    name = &use->limit->shm_zone->shm.name;
+
+    len = sizeof("\"\";q=;w=") + name->len + 2 * NGX_INT_T_LEN;
 
     p = ngx_pnalloc(r->pool, 2 * len);
     if (p == NULL) {
@@ -178,17 +183,17 @@ ngx_http_tsface_answer_limit(ngx_http_request_t *r,
     }
 
     value.data = p;
-    value.len = ngx_sprintf(p, "\"%V\";q=%ui;w=%ui", &limit->name,
-                            limit->rate.rate, limit->rate.period)
+    value.len = ngx_sprintf(p, "\"%V\";q=%ui;w=%ui", name,
+                            use->zone->gcra.rate, use->zone->gcra.period)
                 - p;
 
     if (ngx_http_tsface_answer_set(r, "RateLimit-Policy", &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    value.len = ngx_sprintf(p, "\"%V\";r=%ui;t=%uL", &limit->name,
-                            limit->gcra.remaining,
-                            (limit->gcra.reset + 999999) / 1000000)
+    value.len = ngx_sprintf(p, "\"%V\";r=%ui;t=%uL", name,
+                            use->gcra.remaining,
+                            (use->gcra.reset + 999999) / 1000000)
                 - p;
 
     return ngx_http_tsface_answer_set(r, "RateLimit", &value);

@@ -24,7 +24,7 @@
 typedef struct {
     ngx_str_t                               allow;        /* 405 */
     ngx_msec_t                              retry_after;  /* rounded up */
-    const ngx_http_tsface_limit_result_t   *limit;        /* 429 */
+    const ngx_http_tsface_limits_t         *limits;       /* 429 */
 } ngx_http_tsface_answer_extra_t;
 
 

@@ -18,31 +18,16 @@
 #define NGX_HTTP_TSFACE_LIMIT_RETRY   1000000
 
 
-/* One limit of one request. */
-typedef struct {
-    ngx_shm_zone_t                 *shm_zone;
-    ngx_http_tsface_limit_zone_t   *zone;
-    ngx_http_tsface_limit_node_t   *node;       /* NULL: a new key */
-    ngx_http_tsface_gcra_result_t   gcra;
-    u_char                          digest[EVP_MAX_MD_SIZE];
-
-    ngx_uint_t                      refused;    /* to be logged if not 0 */
-    unsigned                        full:1;
-    unsigned                        rebuilt:1;
-} ngx_http_tsface_limit_ctx_t;
-
-
 static ngx_int_t ngx_http_tsface_limit_key(ngx_http_request_t *r,
-    ngx_http_tsface_limit_ctx_t *ctx);
+    ngx_http_tsface_limit_use_t *use);
 static ngx_int_t ngx_http_tsface_limit_digest(const ngx_str_t *key,
     u_char *digest);
 static void ngx_http_tsface_limit_cleanup(void *data);
-static ngx_int_t ngx_http_tsface_limit_decide(ngx_http_tsface_limit_ctx_t *ctx,
-    ngx_uint_t n, uint64_t now);
-static void ngx_http_tsface_limit_result(ngx_http_request_t *r,
-    ngx_http_tsface_limit_ctx_t *ctx, ngx_uint_t n, ngx_int_t rc,
-    ngx_http_tsface_limit_result_t *result);
-static uint64_t ngx_http_tsface_limit_now(void);
+static ngx_int_t ngx_http_tsface_limit_agree(
+    ngx_http_tsface_limits_t *request, ngx_http_tsface_limit_node_t **nodes,
+    uint64_t now);
+static void ngx_http_tsface_limit_log(ngx_http_request_t *r,
+    const ngx_http_tsface_limit_use_t *use);
 
 
 /* A worker's. */
@@ -51,39 +36,38 @@ static EVP_MD_CTX  *ngx_http_tsface_limit_md_ctx;
 
 
 ngx_int_t
-ngx_http_tsface_limit_apply(ngx_http_request_t *r, ngx_array_t *limits,
-    ngx_http_tsface_limit_result_t *result)
+ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
+    ngx_http_tsface_limits_t *request)
 {
-    uint64_t                        now;
-    ngx_int_t                       rc;
-    ngx_uint_t                      i, j, n;
-    ngx_shm_zone_t                **elts;
-    ngx_http_tsface_limit_ctx_t     ctx[NGX_HTTP_TSFACE_MAX_LIMITS], key;
+    ngx_int_t                     rc;
+    ngx_uint_t                    i, j;
+    ngx_http_tsface_limit_t      *limit;
+    ngx_http_tsface_limit_use_t   use, *uses;
 
-    ngx_memzero(result, sizeof(ngx_http_tsface_limit_result_t));
-
-    if (limits == NULL) {
-        return NGX_OK;
+    uses = ngx_palloc(r->pool,
+                      limits->nelts * sizeof(ngx_http_tsface_limit_use_t));
+    if (uses == NULL) {
+        request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
+        return NGX_ERROR;
     }
 
-    elts = limits->elts;
-    n = 0;
+    limit = limits->elts;
 
     for (i = 0; i < limits->nelts; i++) {
 
-        ngx_memzero(&key, sizeof(ngx_http_tsface_limit_ctx_t));
+        ngx_memzero(&use, sizeof(ngx_http_tsface_limit_use_t));
 
-        key.shm_zone = elts[i];
-        key.zone = elts[i]->data;
+        use.limit = &limit[i];
+        use.zone = limit[i].shm_zone->data;
 
-        rc = ngx_http_tsface_limit_key(r, &key);
+        rc = ngx_http_tsface_limit_key(r, &use);
 
         if (rc == NGX_DECLINED) {
             continue;
         }
 
         if (rc == NGX_ERROR) {
-            result->gcra.retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
+            request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
             return NGX_ERROR;
         }
 
@@ -93,40 +77,20 @@ ngx_http_tsface_limit_apply(ngx_http_request_t *r, ngx_array_t *limits,
          * inherit the mappings; their ngx_shm_zone_t differ.
          */
 
-        for (j = n; j > 0 && ctx[j - 1].zone->shpool > key.zone->shpool; j--) {
-            ctx[j] = ctx[j - 1];
+        for (j = request->nuses;
+             j > 0 && uses[j - 1].zone->shpool > use.zone->shpool;
+             j--)
+        {
+            uses[j] = uses[j - 1];
         }
 
-        ctx[j] = key;
-        n++;
+        uses[j] = use;
+        request->nuses++;
     }
 
-    if (n == 0) {
-        return NGX_OK;
-    }
+    request->uses = uses;
 
-    now = ngx_http_tsface_limit_now();
-
-    for (i = 0; i < n; i++) {
-        ngx_shmtx_lock(&ctx[i].zone->shpool->mutex);
-    }
-
-    rc = ngx_http_tsface_limit_decide(ctx, n, now);
-
-    if (rc == NGX_OK) {
-        for (i = 0; i < n; i++) {
-            ngx_http_tsface_limit_zone_store(ctx[i].zone, ctx[i].node,
-                                             ctx[i].digest, ctx[i].gcra.tat);
-        }
-    }
-
-    for (i = n; i > 0; i--) {
-        ngx_shmtx_unlock(&ctx[i - 1].zone->shpool->mutex);
-    }
-
-    ngx_http_tsface_limit_result(r, ctx, n, rc, result);
-
-    return rc;
+    return request->nuses ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -134,11 +98,11 @@ ngx_http_tsface_limit_apply(ngx_http_request_t *r, ngx_array_t *limits,
 
 static ngx_int_t
 ngx_http_tsface_limit_key(ngx_http_request_t *r,
-    ngx_http_tsface_limit_ctx_t *ctx)
+    ngx_http_tsface_limit_use_t *use)
 {
     ngx_str_t  key;
 
-    if (ngx_http_complex_value(r, &ctx->zone->key, &key) != NGX_OK) {
+    if (ngx_http_complex_value(r, &use->zone->key, &key) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -146,10 +110,10 @@ ngx_http_tsface_limit_key(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_tsface_limit_digest(&key, ctx->digest) != NGX_OK) {
+    if (ngx_http_tsface_limit_digest(&key, use->digest) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "could not digest the key of tsface_limit_zone \"%V\"",
-                      &ctx->shm_zone->shm.name);
+                      &use->limit->shm_zone->shm.name);
         return NGX_ERROR;
     }
 
@@ -206,32 +170,67 @@ ngx_http_tsface_limit_cleanup(void *data)
 }
 
 
+ngx_int_t
+ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request)
+{
+    ngx_int_t                      rc;
+    ngx_uint_t                     i;
+    ngx_http_tsface_limit_use_t   *use;
+    ngx_http_tsface_limit_node_t  *nodes[NGX_HTTP_TSFACE_MAX_LIMITS];
+
+    use = request->uses;
+
+    for (i = 0; i < request->nuses; i++) {
+        ngx_shmtx_lock(&use[i].zone->shpool->mutex);
+    }
+
+    /* only now, so that times are in the order of the decisions */
+
+    rc = ngx_http_tsface_limit_agree(request, nodes,
+                                     ngx_http_tsface_limit_now());
+
+    if (rc == NGX_OK) {
+        for (i = 0; i < request->nuses; i++) {
+            ngx_http_tsface_limit_zone_store(use[i].zone, nodes[i],
+                                             use[i].digest, use[i].gcra.tat);
+        }
+    }
+
+    for (i = request->nuses; i > 0; i--) {
+        ngx_shmtx_unlock(&use[i - 1].zone->shpool->mutex);
+    }
+
+    return rc;
+}
+
+
 /*
  * What all limits together say.  A refusal by rate goes before want of
  * memory: it is the caller's to know.
  */
 
 static ngx_int_t
-ngx_http_tsface_limit_decide(ngx_http_tsface_limit_ctx_t *ctx, ngx_uint_t n,
-    uint64_t now)
+ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
+    ngx_http_tsface_limit_node_t **nodes, uint64_t now)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  i;
+    ngx_int_t                     rc;
+    ngx_uint_t                    i;
+    ngx_http_tsface_limit_use_t  *use;
 
     rc = NGX_OK;
 
-    for (i = 0; i < n; i++) {
-        ctx[i].rebuilt = ngx_http_tsface_limit_zone_enter(ctx[i].zone);
+    for (i = 0; i < request->nuses; i++) {
+        use = &request->uses[i];
 
-        ctx[i].node = ngx_http_tsface_limit_zone_lookup(ctx[i].zone,
-                                                        ctx[i].digest);
+        use->rebuilt = ngx_http_tsface_limit_zone_enter(use->zone);
 
-        if (ctx[i].node == NULL
-            && !ngx_http_tsface_limit_zone_has_room(ctx[i].zone, now))
+        nodes[i] = ngx_http_tsface_limit_zone_lookup(use->zone, use->digest);
+
+        if (nodes[i] == NULL
+            && !ngx_http_tsface_limit_zone_has_room(use->zone, now))
         {
-            ctx[i].full = 1;
-            ctx[i].refused = ngx_http_tsface_limit_zone_refuse(ctx[i].zone,
-                                                               now);
+            use->full = 1;
+            use->alarm = ngx_http_tsface_limit_zone_refuse(use->zone, now);
 
             if (rc == NGX_OK) {
                 rc = NGX_ERROR;
@@ -240,11 +239,11 @@ ngx_http_tsface_limit_decide(ngx_http_tsface_limit_ctx_t *ctx, ngx_uint_t n,
             continue;
         }
 
-        ngx_http_tsface_gcra_decide(&ctx[i].zone->gcra,
-                                    ctx[i].node ? ctx[i].node->tat : 0,
-                                    now, &ctx[i].gcra);
+        ngx_http_tsface_gcra_decide(&use->zone->gcra,
+                                    nodes[i] ? nodes[i]->tat : 0, now,
+                                    &use->gcra);
 
-        if (ctx[i].gcra.retry != 0) {
+        if (use->gcra.retry != 0) {
             rc = NGX_BUSY;
         }
     }
@@ -253,76 +252,79 @@ ngx_http_tsface_limit_decide(ngx_http_tsface_limit_ctx_t *ctx, ngx_uint_t n,
 }
 
 
-/* Chooses which limit to tell of, and logs; all mutexes are free again. */
-
-static void
+void
 ngx_http_tsface_limit_result(ngx_http_request_t *r,
-    ngx_http_tsface_limit_ctx_t *ctx, ngx_uint_t n, ngx_int_t rc,
-    ngx_http_tsface_limit_result_t *result)
+    ngx_http_tsface_limits_t *request, ngx_int_t rc)
 {
     ngx_uint_t                    i;
-    ngx_http_tsface_limit_ctx_t  *best;
+    ngx_http_tsface_limit_use_t  *use, *best;
 
     best = NULL;
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < request->nuses; i++) {
+        use = &request->uses[i];
 
-        ngx_log_debug5(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "tsface limit \"%V\": full:%d retry:%uLus "
-                       "remaining:%ui reset:%uLus",
-                       &ctx[i].shm_zone->shm.name, ctx[i].full,
-                       ctx[i].gcra.retry, ctx[i].gcra.remaining,
-                       ctx[i].gcra.reset);
+        ngx_http_tsface_limit_log(r, use);
 
-        if (ctx[i].rebuilt) {
-            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                          "tsface_limit_zone \"%V\" was put in order after "
-                          "a worker died in it, nothing is lost",
-                          &ctx[i].shm_zone->shm.name);
-        }
-
-        if (ctx[i].refused) {
-            ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
-                          "tsface_limit_zone \"%V\" is full: each of its %ui "
-                          "keys is being limited, %ui requests were refused "
-                          "since the last message; make it larger",
-                          &ctx[i].shm_zone->shm.name,
-                          ctx[i].zone->sh->max, ctx[i].refused);
-        }
-
-        if (ctx[i].full != (rc == NGX_ERROR)) {
+        if (use->full != (rc == NGX_ERROR)) {
             continue;
         }
 
         if (best == NULL
-            || (rc == NGX_BUSY && ctx[i].gcra.retry > best->gcra.retry)
+            || (rc == NGX_BUSY && use->gcra.retry > best->gcra.retry)
             || (rc == NGX_OK
-                && (ctx[i].gcra.remaining < best->gcra.remaining
-                    || (ctx[i].gcra.remaining == best->gcra.remaining
-                        && ctx[i].gcra.reset > best->gcra.reset))))
+                && (use->gcra.remaining < best->gcra.remaining
+                    || (use->gcra.remaining == best->gcra.remaining
+                        && use->gcra.reset > best->gcra.reset))))
         {
-            best = &ctx[i];
+            best = use;
         }
     }
 
-    if (best == NULL) {
-        return;
+    request->strictest = best;
+
+    if (rc == NGX_BUSY) {
+        request->retry = best->gcra.retry;
+
+    } else if (rc == NGX_ERROR) {
+        request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
+    }
+}
+
+
+static void
+ngx_http_tsface_limit_log(ngx_http_request_t *r,
+    const ngx_http_tsface_limit_use_t *use)
+{
+    ngx_str_t  *name;
+
+    name = &use->limit->shm_zone->shm.name;
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "tsface limit \"%V\": full:%d retry:%uLus "
+                   "remaining:%ui reset:%uLus",
+                   name, use->full, use->gcra.retry, use->gcra.remaining,
+                   use->gcra.reset);
+
+    if (use->rebuilt) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "tsface_limit_zone \"%V\" was put in order after a "
+                      "worker died in it, nothing is lost", name);
     }
 
-    result->zone = best->zone;
-    result->gcra = best->gcra;
-    result->rate = best->zone->gcra;
-    result->name = best->shm_zone->shm.name;
-
-    if (rc == NGX_ERROR) {
-        result->gcra.retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
+    if (use->alarm) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
+                      "tsface_limit_zone \"%V\" is full: each of its %ui "
+                      "keys is being limited, %ui requests were refused "
+                      "since the last message; make it larger",
+                      name, use->zone->sh->max, use->alarm);
     }
 }
 
 
 /* ngx_current_msec is the time of the last event, and too coarse. */
 
-static uint64_t
+uint64_t
 ngx_http_tsface_limit_now(void)
 {
     struct timespec  ts;

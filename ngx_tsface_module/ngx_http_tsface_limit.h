@@ -17,19 +17,46 @@
 #include "ngx_http_tsface_gcra.h"
 
 
-#define NGX_HTTP_TSFACE_MAX_LIMITS   8
+#define NGX_HTTP_TSFACE_MAX_LIMITS      8
+
+/* SHA-256; a zone keeps less of it */
+#define NGX_HTTP_TSFACE_LIMIT_KEY_LEN   32
 
 
 typedef struct ngx_http_tsface_limit_zone_s  ngx_http_tsface_limit_zone_t;
 
 
-/* What the limits of a location said to one request. */
+/* tsface_limit: a zone, as one place applies it. */
 typedef struct {
-    ngx_http_tsface_limit_zone_t   *zone;      /* the strictest, or NULL */
+    ngx_shm_zone_t                 *shm_zone;
+} ngx_http_tsface_limit_t;
+
+
+/* One limit and one request: what is asked, and what was decided. */
+typedef struct {
+    const ngx_http_tsface_limit_t  *limit;
+    ngx_http_tsface_limit_zone_t   *zone;
+    u_char                          digest[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
+
     ngx_http_tsface_gcra_result_t   gcra;
-    ngx_http_tsface_gcra_t          rate;
-    ngx_str_t                       name;      /* the zone's */
-} ngx_http_tsface_limit_result_t;
+    ngx_uint_t                      alarm;      /* to be logged if not 0 */
+    unsigned                        full:1;     /* no room, nothing decided */
+    unsigned                        rebuilt:1;
+} ngx_http_tsface_limit_use_t;
+
+
+/*
+ * All limits that apply to one request, in its pool, in the order in which
+ * their zones are locked.  Zeroes are a request without limits.
+ */
+typedef struct {
+    ngx_http_tsface_limit_use_t    *uses;
+    ngx_uint_t                      nuses;
+
+    ngx_http_tsface_limit_use_t    *strictest;  /* NULL: none to tell of */
+    uint64_t                        retry;      /* us; refused if not 0 */
+    uint64_t                        until;      /* us; 0: it need not wait */
+} ngx_http_tsface_limits_t;
 
 
 /*
@@ -41,9 +68,9 @@ char *ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /*
  * tsface_limit zone=NAME | off: appends to an ngx_array_t * of
- * ngx_shm_zone_t * at cmd->offset of a location's configuration (NULL-able,
- * starts as NGX_CONF_UNSET_PTR; "off" makes it NULL).  Names may come before
- * their zone.
+ * ngx_http_tsface_limit_t at cmd->offset of a location's configuration
+ * (NULL-able, starts as NGX_CONF_UNSET_PTR; "off" makes it NULL).  Names may
+ * come before their zone.
  */
 char *ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -52,15 +79,33 @@ char *ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits);
 
 /*
- * Applies all limits to the request, all or nothing: NGX_OK (taken from each
- * of them), NGX_BUSY (refused by at least one, taken from none; result tells
- * the longest wait), NGX_ERROR (no memory in a zone and nothing to evict: the
- * request must be refused; result->gcra.retry is 1 s).  result->zone is the
- * strictest limit (least remaining) on NGX_OK, for RateLimit headers, NULL if
- * no limit applied.  A key that evaluates to an empty value is exempt.
+ * A request is limited in three parts, so that there may be a wait between
+ * any two of them (limit_step.c).
+ *
+ * 1. Evaluates the keys, once a request, into request, which is zero.  A key
+ * with an empty value is exempt: NGX_DECLINED, no limit is left; NGX_ERROR:
+ * logged, and request->retry is set.
  */
-ngx_int_t ngx_http_tsface_limit_apply(ngx_http_request_t *r,
-    ngx_array_t *limits, ngx_http_tsface_limit_result_t *result);
+ngx_int_t ngx_http_tsface_limit_keys(ngx_http_request_t *r,
+    ngx_array_t *limits, ngx_http_tsface_limits_t *request);
+
+/*
+ * 2. Decides by the zones of this host, all or nothing: NGX_OK (taken from
+ * each of them), NGX_BUSY (refused by at least one, taken from none),
+ * NGX_ERROR (no room in a zone and nothing to evict: the request must be
+ * refused).  Logs nothing.
+ */
+ngx_int_t ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request);
+
+/*
+ * 3. Sums up what part 2, whose result is rc, left in request->uses: logs,
+ * and sets strictest and retry (the longest wait; 1 s for want of room).
+ */
+void ngx_http_tsface_limit_result(ngx_http_request_t *r,
+    ngx_http_tsface_limits_t *request, ngx_int_t rc);
+
+/* The clock of the zones, in microseconds; it is the host's. */
+uint64_t ngx_http_tsface_limit_now(void);
 
 
 #endif /* _NGX_HTTP_TSFACE_LIMIT_H_INCLUDED_ */

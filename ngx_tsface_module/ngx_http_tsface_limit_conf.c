@@ -163,10 +163,11 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char  *p = conf;
 
-    ngx_str_t        *value, name;
-    ngx_uint_t        i;
-    ngx_array_t     **limits;
-    ngx_shm_zone_t   *shm_zone, **elts;
+    ngx_str_t                *value, name;
+    ngx_uint_t                i;
+    ngx_array_t             **limits;
+    ngx_shm_zone_t           *shm_zone;
+    ngx_http_tsface_limit_t  *limit;
 
     limits = (ngx_array_t **) (p + cmd->offset);
     value = cf->args->elts;
@@ -206,16 +207,17 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (*limits == NGX_CONF_UNSET_PTR) {
-        *limits = ngx_array_create(cf->pool, 2, sizeof(ngx_shm_zone_t *));
+        *limits = ngx_array_create(cf->pool, 2,
+                                   sizeof(ngx_http_tsface_limit_t));
         if (*limits == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    elts = (*limits)->elts;
+    limit = (*limits)->elts;
 
     for (i = 0; i < (*limits)->nelts; i++) {
-        if (elts[i] == shm_zone) {
+        if (limit[i].shm_zone == shm_zone) {
             return "is duplicate";
         }
     }
@@ -227,12 +229,12 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    elts = ngx_array_push(*limits);
-    if (elts == NULL) {
+    limit = ngx_array_push(*limits);
+    if (limit == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    *elts = shm_zone;
+    limit->shm_zone = shm_zone;
 
     return NGX_CONF_OK;
 }
@@ -241,18 +243,18 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
 {
-    ngx_uint_t                      i;
-    ngx_shm_zone_t                **elts;
-    ngx_http_tsface_limit_zone_t   *zone;
+    ngx_uint_t                     i;
+    ngx_http_tsface_limit_t       *limit;
+    ngx_http_tsface_limit_zone_t  *zone;
 
     if (limits == NULL || limits == NGX_CONF_UNSET_PTR) {
         return NGX_OK;
     }
 
-    elts = limits->elts;
+    limit = limits->elts;
 
     for (i = 0; i < limits->nelts; i++) {
-        zone = elts[i]->data;
+        zone = limit[i].shm_zone->data;
 
         if (!zone->defined) {
 
@@ -260,7 +262,7 @@ ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
 
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "unknown tsface_limit_zone \"%V\" in %s:%ui",
-                          &elts[i]->shm.name, zone->file, zone->line);
+                          &limit[i].shm_zone->shm.name, zone->file, zone->line);
             return NGX_ERROR;
         }
     }

@@ -48,7 +48,7 @@ typedef struct {
     ngx_str_t                        audit;        /* name, "off", NULL */
     ngx_http_tsface_trail_t         *trail;        /* NULL: off */
 
-    ngx_array_t                     *limits;       /* ngx_shm_zone_t * */
+    ngx_array_t                     *limits;       /* NULL: none */
 
     ngx_array_t                     *rejected;     /* statuses; NULL: 401 */
     ngx_flag_t                       replay;

@@ -11,6 +11,7 @@
 #include "ngx_http_tsface_attempt.h"
 #include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_journal.h"
+#include "ngx_http_tsface_limit_step.h"
 #include "ngx_http_tsface_transaction.h"
 #include "ngx_http_tsface_zone.h"
 
@@ -39,8 +40,6 @@ static ngx_int_t ngx_http_tsface_step_operation(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
 static ngx_int_t ngx_http_tsface_step_credentials(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
-static ngx_int_t ngx_http_tsface_step_limit(ngx_http_request_t *r,
-    ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
 static ngx_int_t ngx_http_tsface_step_answer(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
 static ngx_int_t ngx_http_tsface_step_refusal(ngx_http_request_t *r,
@@ -65,7 +64,7 @@ static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
     ngx_http_tsface_step_credentials,     /* with which credentials */
     ngx_http_tsface_body_step,            /* reads the body */
     ngx_http_tsface_body_check,           /* and understands it */
-    ngx_http_tsface_step_limit,           /* how often */
+    ngx_http_tsface_limit_step,           /* how often */
     ngx_http_tsface_attempt_intent,       /* written ahead  <----------+ */
     ngx_http_tsface_attempt_token,        /* ours, or the caller's own | */
     ngx_http_tsface_attempt_forward,      /* one attempt               | */
@@ -485,33 +484,6 @@ ngx_http_tsface_step_credentials(ngx_http_request_t *r,
     }
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_step_limit(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
-    ngx_int_t resumed)
-{
-    ngx_int_t  rc;
-
-    if (ctx->conf->limits == NULL) {
-        return NGX_OK;
-    }
-
-    rc = ngx_http_tsface_limit_apply(r, ctx->conf->limits, &ctx->limit);
-
-    if (rc == NGX_OK) {
-        return NGX_OK;
-    }
-
-    ctx->problem = NGX_HTTP_TSFACE_PROBLEM_LIMITED;
-    ctx->extra.retry_after = (ctx->limit.gcra.retry + 999) / 1000;
-
-    if (ctx->limit.zone) {
-        ctx->extra.limit = &ctx->limit;
-    }
-
-    return NGX_DECLINED;
 }
 
 

@@ -45,6 +45,7 @@ enum {
 typedef enum {
     NGX_HTTP_TSFACE_WAIT_NONE = 0,
     NGX_HTTP_TSFACE_WAIT_BODY,
+    NGX_HTTP_TSFACE_WAIT_LIMIT,
     NGX_HTTP_TSFACE_WAIT_AUDIT,
     NGX_HTTP_TSFACE_WAIT_TOKEN,
     NGX_HTTP_TSFACE_WAIT_ADDRESS,
@@ -71,7 +72,7 @@ typedef struct {
     ngx_str_t                           bearer;          /* the caller's */
     ngx_http_tsface_problem_e           problem;
     ngx_http_tsface_answer_extra_t      extra;
-    ngx_http_tsface_limit_result_t      limit;
+    ngx_http_tsface_limits_t            limits;
 
     /* attempts, from 1 */
     ngx_uint_t                          attempts;

@@ -1,0 +1,101 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_step.h"
+
+
+static ngx_int_t ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx, ngx_int_t rc);
+static ngx_int_t ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
+    ngx_int_t resumed)
+{
+    ngx_int_t  rc;
+
+    if (resumed != NGX_AGAIN) {
+        return ngx_http_tsface_limit_step_delay(r, ctx);
+    }
+
+    if (ctx->conf->limits == NULL) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_tsface_limit_keys(r, ctx->conf->limits, &ctx->limits);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_limit_decide(&ctx->limits);
+        ngx_http_tsface_limit_result(r, &ctx->limits, rc);
+    }
+
+    return ngx_http_tsface_limit_step_decided(r, ctx, rc);
+}
+
+
+/* Whoever has decided: rc is what ngx_http_tsface_limit_decide() returns. */
+
+static ngx_int_t
+ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx, ngx_int_t rc)
+{
+    if (ctx->limits.strictest) {
+        ctx->extra.limits = &ctx->limits;
+    }
+
+    if (rc != NGX_OK) {
+        ctx->problem = NGX_HTTP_TSFACE_PROBLEM_LIMITED;
+        ctx->extra.retry_after = (ctx->limits.retry + 999) / 1000;
+
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_tsface_limit_step_delay(r, ctx);
+}
+
+
+/*
+ * A place was taken in each zone, and one of them says for when.  The timer
+ * counts from the time of the last event, so that it may be early.
+ */
+
+static ngx_int_t
+ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx)
+{
+    uint64_t  now;
+
+    if (ctx->limits.until == 0) {
+        return NGX_OK;
+    }
+
+    now = ngx_http_tsface_limit_now();
+
+    if (ctx->limits.until <= now) {
+        r->read_event_handler = ngx_http_block_reading;
+        return NGX_OK;
+    }
+
+    /* nothing is done yet that would be worth finishing for nobody */
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    ngx_http_tsface_transaction_wait(ctx, NGX_HTTP_TSFACE_WAIT_LIMIT,
+                                     (ctx->limits.until - now + 999) / 1000);
+
+    return NGX_AGAIN;
+}
