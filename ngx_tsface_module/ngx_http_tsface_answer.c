@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_answer.h"
-#include "ngx_http_tsface_limit_zone.h"
+#include "ngx_http_tsface_limit_fields.h"
 #include "ngx_http_tsface_module.h"
 
 
@@ -18,10 +18,11 @@ static ngx_int_t ngx_http_tsface_answer_header(ngx_http_request_t *r,
 static ngx_int_t ngx_http_tsface_answer_headers(ngx_http_request_t *r,
     ngx_http_tsface_problem_e problem,
     const ngx_http_tsface_answer_extra_t *extra);
-static ngx_int_t ngx_http_tsface_answer_limit(ngx_http_request_t *r,
+static ngx_int_t ngx_http_tsface_answer_limits(ngx_http_request_t *r,
     const ngx_http_tsface_limits_t *limits);
 static ngx_buf_t *ngx_http_tsface_answer_body(ngx_http_request_t *r,
     const ngx_http_tsface_problem_t *problem, const ngx_str_t *request_id);
+static ngx_uint_t ngx_http_tsface_answer_is_limit(const ngx_str_t *name);
 static ngx_int_t ngx_http_tsface_answer_send(ngx_http_request_t *r,
     ngx_chain_t *out);
 
@@ -155,48 +156,44 @@ ngx_http_tsface_answer_headers(ngx_http_request_t *r,
     }
 
     if (extra->limits) {
-        return ngx_http_tsface_answer_limit(r, extra->limits);
+        return ngx_http_tsface_answer_limits(r, extra->limits);
     }
 
     return NGX_OK;
 }
 
 
-/* draft-ietf-httpapi-ratelimit-headers: structured fields. */
 static ngx_int_t
-ngx_http_tsface_answer_limit(ngx_http_request_t *r,
+ngx_http_tsface_answer_limits(ngx_http_request_t *r,
     const ngx_http_tsface_limits_t *limits)
 {
-    u_char                             *p;
-    size_t                              len;
-    ngx_str_t                           value, *name;
-    const ngx_http_tsface_limit_use_t  *use;
+    ngx_str_t  value;
 
-    use = limits->strictest;
-    name = &use->limit->shm_zone->shm.name;
-
-    len = sizeof("\"\";q=;w=") + name->len + 2 * NGX_INT_T_LEN;
-
-    p = ngx_pnalloc(r->pool, 2 * len);
-    if (p == NULL) {
+    value.data = ngx_pnalloc(r->pool,
+                             ngx_http_tsface_limit_fields_size(limits));
+    if (value.data == NULL) {
         return NGX_ERROR;
     }
 
-    value.data = p;
-    value.len = ngx_sprintf(p, "\"%V\";q=%ui;w=%ui", name,
-                            use->zone->gcra.rate, use->zone->gcra.period)
-                - p;
+    value.len = ngx_http_tsface_limit_fields_policy(value.data, limits)
+                - value.data;
 
-    if (ngx_http_tsface_answer_set(r, "RateLimit-Policy", &value) != NGX_OK) {
+    if (value.len
+        && ngx_http_tsface_answer_set(r, "RateLimit-Policy", &value) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    value.len = ngx_sprintf(p, "\"%V\";r=%ui;t=%uL", name,
-                            use->gcra.remaining,
-                            (use->gcra.reset + 999999) / 1000000)
-                - p;
+    value.len = ngx_http_tsface_limit_fields_state(value.data, limits)
+                - value.data;
 
-    return ngx_http_tsface_answer_set(r, "RateLimit", &value);
+    if (value.len
+        && ngx_http_tsface_answer_set(r, "RateLimit", &value) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -237,7 +234,8 @@ ngx_http_tsface_answer_body(ngx_http_request_t *r,
 
 ngx_int_t
 ngx_http_tsface_answer_relay(ngx_http_request_t *r,
-    const ngx_http_tsface_attempt_t *attempt, const ngx_str_t *request_id)
+    const ngx_http_tsface_attempt_t *attempt, const ngx_str_t *request_id,
+    const ngx_http_tsface_limits_t *limits)
 {
     ngx_str_t                          *name;
     ngx_uint_t                          i;
@@ -253,6 +251,10 @@ ngx_http_tsface_answer_relay(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (limits && ngx_http_tsface_answer_limits(r, limits) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     header = attempt->headers.elts;
 
     for (i = 0; i < attempt->headers.nelts; i++) {
@@ -265,6 +267,14 @@ ngx_http_tsface_answer_relay(ngx_http_request_t *r,
             r->headers_out.content_type = header[i].value;
             r->headers_out.content_type_len = header[i].value.len;
             r->headers_out.content_type_lowcase = NULL;
+            continue;
+        }
+
+        /* a line of ours and one of the endpoint's make one list */
+
+        if (limits && ngx_http_tsface_answer_is_limit(&header[i].name)
+            && !ngx_http_tsface_limit_fields_joins(&header[i].value))
+        {
             continue;
         }
 
@@ -295,6 +305,18 @@ ngx_http_tsface_answer_relay(ngx_http_request_t *r,
     }
 
     return ngx_http_tsface_answer_send(r, attempt->out);
+}
+
+
+static ngx_uint_t
+ngx_http_tsface_answer_is_limit(const ngx_str_t *name)
+{
+    return (name->len == 9
+            && ngx_strncasecmp(name->data, (u_char *) "ratelimit", 9) == 0)
+           || (name->len == 16
+               && ngx_strncasecmp(name->data, (u_char *) "ratelimit-policy",
+                                  16)
+                  == 0);
 }
 
 

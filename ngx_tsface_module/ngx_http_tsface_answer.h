@@ -24,7 +24,7 @@
 typedef struct {
     ngx_str_t                               allow;        /* 405 */
     ngx_msec_t                              retry_after;  /* rounded up */
-    const ngx_http_tsface_limits_t         *limits;       /* 429 */
+    const ngx_http_tsface_limits_t         *limits;       /* NULL: untold */
 } ngx_http_tsface_answer_extra_t;
 
 
@@ -36,7 +36,8 @@ ngx_int_t ngx_http_tsface_answer_problem(ngx_http_request_t *r,
     ngx_http_tsface_problem_e problem, const ngx_str_t *request_id,
     const ngx_http_tsface_answer_extra_t *extra);
 ngx_int_t ngx_http_tsface_answer_relay(ngx_http_request_t *r,
-    const ngx_http_tsface_attempt_t *attempt, const ngx_str_t *request_id);
+    const ngx_http_tsface_attempt_t *attempt, const ngx_str_t *request_id,
+    const ngx_http_tsface_limits_t *limits);
 
 
 #endif /* _NGX_HTTP_TSFACE_ANSWER_H_INCLUDED_ */

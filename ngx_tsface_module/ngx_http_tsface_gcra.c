@@ -101,32 +101,55 @@ ngx_http_tsface_gcra_init(ngx_http_tsface_gcra_t *gcra, ngx_uint_t burst)
 
 
 void
-ngx_http_tsface_gcra_decide(const ngx_http_tsface_gcra_t *gcra, uint64_t tat,
+ngx_http_tsface_gcra_decide(const ngx_http_tsface_gcra_t *gcra,
+    uint64_t queue, uint64_t tat, uint64_t now,
+    ngx_http_tsface_gcra_result_t *result)
+{
+    uint64_t  ahead, wait;
+
+    ahead = (tat > now) ? tat - now : 0;
+    wait = (ahead > gcra->tolerance) ? ahead - gcra->tolerance : 0;
+
+    if (wait > queue) {
+        ngx_http_tsface_gcra_look(gcra, tat, now, result);
+
+        result->retry = wait - queue;
+
+        return;
+    }
+
+    ngx_http_tsface_gcra_take(gcra, tat, now + wait, now, result);
+
+    result->wait = wait;
+}
+
+
+void
+ngx_http_tsface_gcra_take(const ngx_http_tsface_gcra_t *gcra, uint64_t tat,
+    uint64_t at, uint64_t now, ngx_http_tsface_gcra_result_t *result)
+{
+    tat = ngx_max(tat, at) + gcra->interval;
+
+    ngx_http_tsface_gcra_look(gcra, tat, now, result);
+
+    result->wait = at - now;
+}
+
+
+void
+ngx_http_tsface_gcra_look(const ngx_http_tsface_gcra_t *gcra, uint64_t tat,
     uint64_t now, ngx_http_tsface_gcra_result_t *result)
 {
     uint64_t  ahead;
 
     ahead = (tat > now) ? tat - now : 0;
 
-    if (ahead > gcra->tolerance) {
-        result->tat = tat;
-        result->retry = ahead - gcra->tolerance;
-        result->reset = ahead;
-        result->remaining = 0;
-        return;
-    }
-
-    ahead += gcra->interval;
-
-    result->tat = now + ahead;
+    result->tat = tat;
+    result->wait = 0;
     result->retry = 0;
     result->reset = ahead;
-
-    if (ahead > gcra->tolerance) {
-        result->remaining = 0;
-        return;
-    }
-
-    result->remaining = (ngx_uint_t) ((gcra->tolerance - ahead)
-                                      / gcra->interval) + 1;
+    result->remaining = (ahead > gcra->tolerance)
+                        ? 0
+                        : (ngx_uint_t) ((gcra->tolerance - ahead)
+                                        / gcra->interval) + 1;
 }

@@ -27,6 +27,7 @@ typedef struct {
 
 typedef struct {
     uint64_t      tat;          /* theoretical arrival time after this one */
+    uint64_t      wait;         /* us until it may go on, once let in */
     uint64_t      retry;        /* us until it would be allowed; 0: allowed */
     uint64_t      reset;        /* us until the whole burst is back */
     ngx_uint_t    remaining;    /* requests that would be allowed at once */
@@ -48,8 +49,32 @@ void ngx_http_tsface_gcra_init(ngx_http_tsface_gcra_t *gcra, ngx_uint_t burst);
  * A request is allowed while tat - now <= tolerance; result->tat is what to
  * store if it is let in (unchanged when refused).  burst+1 requests pass at
  * once on a new key.
+ *
+ * One that comes too early for that, but by no more than queue, is let in for
+ * later: result->wait says when.  Its place is taken now, so those who come
+ * after it wait longer.
  */
 void ngx_http_tsface_gcra_decide(const ngx_http_tsface_gcra_t *gcra,
+    uint64_t queue, uint64_t tat, uint64_t now,
+    ngx_http_tsface_gcra_result_t *result);
+
+/*
+ * What taking a place at the time at makes of a key, which is not before now
+ * and not before decide() lets it in.  at may be later than that, when there
+ * is another limit to wait for.
+ *
+ * Whatever the order of these times, no more than burst + 1 + t / interval of
+ * them are within any time t: of those that are, the first to be stored makes
+ * tat at least its own time plus interval, each other adds an interval, and
+ * the last one's time is not before what tat was then less the tolerance.
+ */
+void ngx_http_tsface_gcra_take(const ngx_http_tsface_gcra_t *gcra,
+    uint64_t tat, uint64_t at, uint64_t now,
+    ngx_http_tsface_gcra_result_t *result);
+
+
+/* How it stands with a key that nothing is taken from. */
+void ngx_http_tsface_gcra_look(const ngx_http_tsface_gcra_t *gcra,
     uint64_t tat, uint64_t now, ngx_http_tsface_gcra_result_t *result);
 
 

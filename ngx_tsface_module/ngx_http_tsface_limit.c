@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_agree.h"
 #include "ngx_http_tsface_limit_zone.h"
 
 
@@ -23,9 +24,10 @@ static ngx_int_t ngx_http_tsface_limit_key(ngx_http_request_t *r,
 static ngx_int_t ngx_http_tsface_limit_digest(const ngx_str_t *key,
     u_char *digest);
 static void ngx_http_tsface_limit_cleanup(void *data);
-static ngx_int_t ngx_http_tsface_limit_agree(
-    ngx_http_tsface_limits_t *request, ngx_http_tsface_limit_node_t **nodes,
-    uint64_t now);
+static void ngx_http_tsface_limit_lock(
+    const ngx_http_tsface_limits_t *request);
+static void ngx_http_tsface_limit_unlock(
+    const ngx_http_tsface_limits_t *request);
 static void ngx_http_tsface_limit_log(ngx_http_request_t *r,
     const ngx_http_tsface_limit_use_t *use);
 
@@ -37,7 +39,7 @@ static EVP_MD_CTX  *ngx_http_tsface_limit_md_ctx;
 
 ngx_int_t
 ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
-    ngx_http_tsface_limits_t *request)
+    const ngx_str_t *caller, ngx_http_tsface_limits_t *request)
 {
     ngx_int_t                     rc;
     ngx_uint_t                    i, j;
@@ -50,6 +52,8 @@ ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
         request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
         return NGX_ERROR;
     }
+
+    request->uses = uses;
 
     limit = limits->elts;
 
@@ -67,6 +71,7 @@ ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
         }
 
         if (rc == NGX_ERROR) {
+            request->nuses = 0;
             request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
             return NGX_ERROR;
         }
@@ -88,7 +93,7 @@ ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
         request->nuses++;
     }
 
-    request->uses = uses;
+    ngx_http_tsface_limit_caller(&request->caller, caller);
 
     return request->nuses ? NGX_OK : NGX_DECLINED;
 }
@@ -173,82 +178,54 @@ ngx_http_tsface_limit_cleanup(void *data)
 ngx_int_t
 ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request)
 {
-    ngx_int_t                      rc;
-    ngx_uint_t                     i;
-    ngx_http_tsface_limit_use_t   *use;
-    ngx_http_tsface_limit_node_t  *nodes[NGX_HTTP_TSFACE_MAX_LIMITS];
+    ngx_int_t  rc;
 
-    use = request->uses;
-
-    for (i = 0; i < request->nuses; i++) {
-        ngx_shmtx_lock(&use[i].zone->shpool->mutex);
-    }
+    ngx_http_tsface_limit_lock(request);
 
     /* only now, so that times are in the order of the decisions */
 
-    rc = ngx_http_tsface_limit_agree(request, nodes,
-                                     ngx_http_tsface_limit_now());
+    rc = ngx_http_tsface_limit_agree(request, ngx_http_tsface_limit_now());
 
-    if (rc == NGX_OK) {
-        for (i = 0; i < request->nuses; i++) {
-            ngx_http_tsface_limit_zone_store(use[i].zone, nodes[i],
-                                             use[i].digest, use[i].gcra.tat);
-        }
-    }
-
-    for (i = request->nuses; i > 0; i--) {
-        ngx_shmtx_unlock(&use[i - 1].zone->shpool->mutex);
-    }
+    ngx_http_tsface_limit_unlock(request);
 
     return rc;
 }
 
 
-/*
- * What all limits together say.  A refusal by rate goes before want of
- * memory: it is the caller's to know.
- */
-
-static ngx_int_t
-ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
-    ngx_http_tsface_limit_node_t **nodes, uint64_t now)
+void
+ngx_http_tsface_limit_return(ngx_http_tsface_limits_t *request)
 {
-    ngx_int_t                     rc;
-    ngx_uint_t                    i;
-    ngx_http_tsface_limit_use_t  *use;
-
-    rc = NGX_OK;
-
-    for (i = 0; i < request->nuses; i++) {
-        use = &request->uses[i];
-
-        use->rebuilt = ngx_http_tsface_limit_zone_enter(use->zone);
-
-        nodes[i] = ngx_http_tsface_limit_zone_lookup(use->zone, use->digest);
-
-        if (nodes[i] == NULL
-            && !ngx_http_tsface_limit_zone_has_room(use->zone, now))
-        {
-            use->full = 1;
-            use->alarm = ngx_http_tsface_limit_zone_refuse(use->zone, now);
-
-            if (rc == NGX_OK) {
-                rc = NGX_ERROR;
-            }
-
-            continue;
-        }
-
-        ngx_http_tsface_gcra_decide(&use->zone->gcra,
-                                    nodes[i] ? nodes[i]->tat : 0, now,
-                                    &use->gcra);
-
-        if (use->gcra.retry != 0) {
-            rc = NGX_BUSY;
-        }
+    if (!request->taken) {
+        return;
     }
 
-    return rc;
+    ngx_http_tsface_limit_lock(request);
+
+    ngx_http_tsface_limit_disagree(request);
+
+    ngx_http_tsface_limit_unlock(request);
+}
+
+
+static void
+ngx_http_tsface_limit_lock(const ngx_http_tsface_limits_t *request)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < request->nuses; i++) {
+        ngx_shmtx_lock(&request->uses[i].zone->shpool->mutex);
+    }
+}
+
+
+static void
+ngx_http_tsface_limit_unlock(const ngx_http_tsface_limits_t *request)
+{
+    ngx_uint_t  i;
+
+    for (i = request->nuses; i > 0; i--) {
+        ngx_shmtx_unlock(&request->uses[i - 1].zone->shpool->mutex);
+    }
 }
 
 
@@ -257,37 +234,45 @@ ngx_http_tsface_limit_result(ngx_http_request_t *r,
     ngx_http_tsface_limits_t *request, ngx_int_t rc)
 {
     ngx_uint_t                    i;
-    ngx_http_tsface_limit_use_t  *use, *best;
+    ngx_msec_t                    jitter;
+    ngx_http_tsface_limit_use_t  *use;
 
-    best = NULL;
+    jitter = 0;
 
     for (i = 0; i < request->nuses; i++) {
         use = &request->uses[i];
 
         ngx_http_tsface_limit_log(r, use);
 
-        if (use->full != (rc == NGX_ERROR)) {
+        if (use->decision > request->decision) {
+            request->decision = use->decision;
+        }
+
+        if (use->limit->dry_run) {
             continue;
         }
 
-        if (best == NULL
-            || (rc == NGX_BUSY && use->gcra.retry > best->gcra.retry)
-            || (rc == NGX_OK
-                && (use->gcra.remaining < best->gcra.remaining
-                    || (use->gcra.remaining == best->gcra.remaining
-                        && use->gcra.reset > best->gcra.reset))))
+        if (rc == NGX_BUSY && use->gcra.retry > request->retry) {
+            request->retry = use->gcra.retry;
+        }
+
+        if (use->decision == NGX_HTTP_TSFACE_LIMIT_REFUSED
+            && use->limit->retry_jitter > jitter)
         {
-            best = use;
+            jitter = use->limit->retry_jitter;
         }
     }
 
-    request->strictest = best;
-
-    if (rc == NGX_BUSY) {
-        request->retry = best->gcra.retry;
-
-    } else if (rc == NGX_ERROR) {
+    if (rc == NGX_ERROR) {
         request->retry = NGX_HTTP_TSFACE_LIMIT_RETRY;
+    }
+
+    if (rc != NGX_OK) {
+        request->decision = NGX_HTTP_TSFACE_LIMIT_REFUSED;
+
+        /* those who were refused together need not come back together */
+
+        request->retry += (uint64_t) (ngx_random() % (jitter + 1)) * 1000;
     }
 }
 
@@ -301,10 +286,10 @@ ngx_http_tsface_limit_log(ngx_http_request_t *r,
     name = &use->limit->shm_zone->shm.name;
 
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "tsface limit \"%V\": full:%d retry:%uLus "
-                   "remaining:%ui reset:%uLus",
-                   name, use->full, use->gcra.retry, use->gcra.remaining,
-                   use->gcra.reset);
+                   "tsface limit \"%V\": decision:%d retry:%uLus "
+                   "wait:%uLus remaining:%ui",
+                   name, use->decision, use->gcra.retry, use->gcra.wait,
+                   use->gcra.remaining);
 
     if (use->rebuilt) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
@@ -315,9 +300,9 @@ ngx_http_tsface_limit_log(ngx_http_request_t *r,
     if (use->alarm) {
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
                       "tsface_limit_zone \"%V\" is full: each of its %ui "
-                      "keys is being limited, %ui requests were refused "
+                      "keys is being limited, %ui requests found no room "
                       "since the last message; make it larger",
-                      name, use->zone->sh->max, use->alarm);
+                      name, use->zone->table->max, use->alarm);
     }
 }
 

@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_gcra.h"
+#include "ngx_http_tsface_limit_table.h"
 
 
 #define NGX_HTTP_TSFACE_MAX_LIMITS      8
@@ -28,20 +29,25 @@ typedef struct ngx_http_tsface_limit_zone_s  ngx_http_tsface_limit_zone_t;
 
 /* tsface_limit: a zone, as one place applies it. */
 typedef struct {
-    ngx_shm_zone_t                 *shm_zone;
+    ngx_shm_zone_t                    *shm_zone;
+    ngx_uint_t                         delay;         /* requests that wait */
+    ngx_msec_t                         delay_max;     /* how long at most */
+    ngx_msec_t                         retry_jitter;
+    unsigned                           dry_run:1;
 } ngx_http_tsface_limit_t;
 
 
 /* One limit and one request: what is asked, and what was decided. */
 typedef struct {
-    const ngx_http_tsface_limit_t  *limit;
-    ngx_http_tsface_limit_zone_t   *zone;
-    u_char                          digest[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
+    const ngx_http_tsface_limit_t     *limit;
+    ngx_http_tsface_limit_zone_t      *zone;
+    u_char                             digest[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
 
-    ngx_http_tsface_gcra_result_t   gcra;
-    ngx_uint_t                      alarm;      /* to be logged if not 0 */
-    unsigned                        full:1;     /* no room, nothing decided */
-    unsigned                        rebuilt:1;
+    ngx_http_tsface_limit_decision_e   decision;   /* if it has one */
+    ngx_http_tsface_gcra_result_t      gcra;
+    ngx_uint_t                         alarm;      /* to be logged if not 0 */
+    unsigned                           full:1;     /* no room: no gcra */
+    unsigned                           rebuilt:1;
 } ngx_http_tsface_limit_use_t;
 
 
@@ -50,12 +56,14 @@ typedef struct {
  * their zones are locked.  Zeroes are a request without limits.
  */
 typedef struct {
-    ngx_http_tsface_limit_use_t    *uses;
-    ngx_uint_t                      nuses;
+    ngx_http_tsface_limit_use_t       *uses;
+    ngx_uint_t                         nuses;
+    ngx_http_tsface_limit_caller_t     caller;
 
-    ngx_http_tsface_limit_use_t    *strictest;  /* NULL: none to tell of */
-    uint64_t                        retry;      /* us; refused if not 0 */
-    uint64_t                        until;      /* us; 0: it need not wait */
+    ngx_http_tsface_limit_decision_e   decision;   /* the worst of them */
+    uint64_t                           retry;      /* us; refused if not 0 */
+    uint64_t                           until;      /* us; 0: at once */
+    unsigned                           taken:1;    /* places, in each zone */
 } ngx_http_tsface_limits_t;
 
 
@@ -87,22 +95,29 @@ ngx_int_t ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits);
  * logged, and request->retry is set.
  */
 ngx_int_t ngx_http_tsface_limit_keys(ngx_http_request_t *r,
-    ngx_array_t *limits, ngx_http_tsface_limits_t *request);
+    ngx_array_t *limits, const ngx_str_t *caller,
+    ngx_http_tsface_limits_t *request);
 
 /*
  * 2. Decides by the zones of this host, all or nothing: NGX_OK (taken from
- * each of them), NGX_BUSY (refused by at least one, taken from none),
- * NGX_ERROR (no room in a zone and nothing to evict: the request must be
- * refused).  Logs nothing.
+ * each of them, for request->until), NGX_BUSY (refused by at least one, taken
+ * from none), NGX_ERROR (no room in a zone and nothing to evict: the request
+ * must be refused).  Logs nothing.
  */
 ngx_int_t ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request);
 
 /*
  * 3. Sums up what part 2, whose result is rc, left in request->uses: logs,
- * and sets strictest and retry (the longest wait; 1 s for want of room).
+ * and sets retry (the longest wait; 1 s for want of room).
  */
 void ngx_http_tsface_limit_result(ngx_http_request_t *r,
     ngx_http_tsface_limits_t *request, ngx_int_t rc);
+
+/*
+ * The request goes while it waits for its time: its places are free again
+ * where nobody has come since.
+ */
+void ngx_http_tsface_limit_return(ngx_http_tsface_limits_t *request);
 
 /* The clock of the zones, in microseconds; it is the host's. */
 uint64_t ngx_http_tsface_limit_now(void);

@@ -14,10 +14,22 @@
 
 
 #define NGX_HTTP_TSFACE_LIMIT_BURST_MAX   1000000
+#define NGX_HTTP_TSFACE_LIMIT_NAME_MAX    64
+
+/* requests that wait at a key, how long, and the longest jitter */
+#define NGX_HTTP_TSFACE_LIMIT_DELAY       10
+#define NGX_HTTP_TSFACE_LIMIT_DELAY_MAX   1000
+#define NGX_HTTP_TSFACE_LIMIT_WAIT        10000
+#define NGX_HTTP_TSFACE_LIMIT_WAIT_MAX    60000
+#define NGX_HTTP_TSFACE_LIMIT_JITTER_MAX  3600000
 
 
 static ngx_shm_zone_t *ngx_http_tsface_limit_add(ngx_conf_t *cf,
     ngx_str_t *name, size_t size);
+static ngx_int_t ngx_http_tsface_limit_parse(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_tsface_limit_t *limit);
+static ngx_int_t ngx_http_tsface_limit_parse_time(ngx_conf_t *cf,
+    ngx_str_t *value, size_t skip, ngx_msec_t max, ngx_msec_t *time);
 static ngx_int_t ngx_http_tsface_limit_parse_zone(ngx_conf_t *cf,
     ngx_str_t *value, ngx_str_t *name, ssize_t *size);
 
@@ -163,16 +175,19 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char  *p = conf;
 
-    ngx_str_t                *value, name;
-    ngx_uint_t                i;
-    ngx_array_t             **limits;
-    ngx_shm_zone_t           *shm_zone;
-    ngx_http_tsface_limit_t  *limit;
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_array_t              **limits;
+    ngx_http_tsface_limit_t   *limit, set;
 
     limits = (ngx_array_t **) (p + cmd->offset);
     value = cf->args->elts;
 
     if (value[1].len == 3 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (cf->args->nelts != 2) {
+            return "has a parameter besides \"off\"";
+        }
 
         if (*limits == NULL) {
             return "is duplicate";
@@ -191,20 +206,27 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "names a zone although \"off\" stands before it";
     }
 
-    if (ngx_strncmp(value[1].data, "zone=", 5) != 0 || value[1].len == 5) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" of \"%V\": it must be "
-                           "zone=NAME or off", &value[1], &cmd->name);
-        return NGX_CONF_ERROR;
+    ngx_memzero(&set, sizeof(ngx_http_tsface_limit_t));
+
+    set.delay_max = NGX_CONF_UNSET_MSEC;
+    set.retry_jitter = NGX_CONF_UNSET_MSEC;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        if (ngx_http_tsface_limit_parse(cf, &value[i], &set) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
     }
 
-    name.data = value[1].data + 5;
-    name.len = value[1].len - 5;
-
-    shm_zone = ngx_http_tsface_limit_add(cf, &name, 0);
-    if (shm_zone == NULL) {
-        return NGX_CONF_ERROR;
+    if (set.shm_zone == NULL) {
+        return "must have the \"zone\" parameter";
     }
+
+    if (set.delay == 0 && set.delay_max != NGX_CONF_UNSET_MSEC) {
+        return "has \"delay_max\" without \"delay\"";
+    }
+
+    ngx_conf_init_msec_value(set.delay_max, NGX_HTTP_TSFACE_LIMIT_WAIT);
+    ngx_conf_init_msec_value(set.retry_jitter, 0);
 
     if (*limits == NGX_CONF_UNSET_PTR) {
         *limits = ngx_array_create(cf->pool, 2,
@@ -217,7 +239,7 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     limit = (*limits)->elts;
 
     for (i = 0; i < (*limits)->nelts; i++) {
-        if (limit[i].shm_zone == shm_zone) {
+        if (limit[i].shm_zone == set.shm_zone) {
             return "is duplicate";
         }
     }
@@ -234,9 +256,104 @@ ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    limit->shm_zone = shm_zone;
+    *limit = set;
 
     return NGX_CONF_OK;
+}
+
+
+/* One parameter of tsface_limit. */
+
+static ngx_int_t
+ngx_http_tsface_limit_parse(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_tsface_limit_t *limit)
+{
+    ngx_int_t  n;
+    ngx_str_t  name;
+
+    if (ngx_strncmp(value->data, "zone=", 5) == 0 && value->len > 5
+        && limit->shm_zone == NULL)
+    {
+        name.data = value->data + 5;
+        name.len = value->len - 5;
+
+        limit->shm_zone = ngx_http_tsface_limit_add(cf, &name, 0);
+
+        return limit->shm_zone ? NGX_OK : NGX_ERROR;
+    }
+
+    if (ngx_strcmp(value->data, "dry_run") == 0 && !limit->dry_run) {
+        limit->dry_run = 1;
+        return NGX_OK;
+    }
+
+    if (ngx_strcmp(value->data, "delay") == 0 && limit->delay == 0) {
+        limit->delay = NGX_HTTP_TSFACE_LIMIT_DELAY;
+        return NGX_OK;
+    }
+
+    if (ngx_strncmp(value->data, "delay=", 6) == 0 && limit->delay == 0) {
+
+        n = ngx_atoi(value->data + 6, value->len - 6);
+
+        if (n < 1 || n > NGX_HTTP_TSFACE_LIMIT_DELAY_MAX) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": it must be between 1 and %d "
+                               "requests", value,
+                               NGX_HTTP_TSFACE_LIMIT_DELAY_MAX);
+            return NGX_ERROR;
+        }
+
+        limit->delay = n;
+
+        return NGX_OK;
+    }
+
+    if (ngx_strncmp(value->data, "delay_max=", 10) == 0
+        && limit->delay_max == NGX_CONF_UNSET_MSEC)
+    {
+        return ngx_http_tsface_limit_parse_time(cf, value, 10,
+                                                NGX_HTTP_TSFACE_LIMIT_WAIT_MAX,
+                                                &limit->delay_max);
+    }
+
+    if (ngx_strncmp(value->data, "retry_jitter=", 13) == 0
+        && limit->retry_jitter == NGX_CONF_UNSET_MSEC)
+    {
+        return ngx_http_tsface_limit_parse_time(cf, value, 13,
+                                              NGX_HTTP_TSFACE_LIMIT_JITTER_MAX,
+                                              &limit->retry_jitter);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid or repeated parameter \"%V\" of "
+                       "\"tsface_limit\"", value);
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_limit_parse_time(ngx_conf_t *cf, ngx_str_t *value,
+    size_t skip, ngx_msec_t max, ngx_msec_t *time)
+{
+    ngx_int_t  ms;
+    ngx_str_t  s;
+
+    s.data = value->data + skip;
+    s.len = value->len - skip;
+
+    ms = ngx_parse_time(&s, 0);
+
+    if (ms < 1 || (ngx_msec_t) ms > max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time in \"%V\": it must be between 1ms "
+                           "and %Ms", value, max / 1000);
+        return NGX_ERROR;
+    }
+
+    *time = ms;
+
+    return NGX_OK;
 }
 
 
@@ -319,6 +436,24 @@ ngx_http_tsface_limit_parse_zone(ngx_conf_t *cf, ngx_str_t *value,
     }
 
     name->len = p - name->data;
+
+    /* callers are told it, in a string of a structured field (RFC 9651) */
+
+    for (s.data = name->data; s.data < p; s.data++) {
+        if (*s.data < 0x20 || *s.data > 0x7e
+            || *s.data == '"' || *s.data == '\\')
+        {
+            break;
+        }
+    }
+
+    if (s.data < p || name->len > NGX_HTTP_TSFACE_LIMIT_NAME_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone name \"%V\": it must be at most %d "
+                           "ASCII characters without quotes and backslashes",
+                           name, NGX_HTTP_TSFACE_LIMIT_NAME_MAX);
+        return NGX_ERROR;
+    }
 
     s.data = p + 1;
     s.len = value->data + value->len - s.data;

@@ -32,7 +32,8 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         return NGX_OK;
     }
 
-    rc = ngx_http_tsface_limit_keys(r, ctx->conf->limits, &ctx->limits);
+    rc = ngx_http_tsface_limit_keys(r, ctx->conf->limits, &ctx->caller,
+                                    &ctx->limits);
 
     if (rc == NGX_DECLINED) {
         return NGX_OK;
@@ -53,7 +54,7 @@ static ngx_int_t
 ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t rc)
 {
-    if (ctx->limits.strictest) {
+    if (ctx->conf->limit_headers) {
         ctx->extra.limits = &ctx->limits;
     }
 
@@ -77,7 +78,8 @@ static ngx_int_t
 ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx)
 {
-    uint64_t  now;
+    uint64_t      now;
+    ngx_event_t  *rev;
 
     if (ctx->limits.until == 0) {
         return NGX_OK;
@@ -92,7 +94,17 @@ ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
 
     /* nothing is done yet that would be worth finishing for nobody */
 
+    rev = r->connection->read;
+
     r->read_event_handler = ngx_http_test_reading;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ctx->problem = NGX_HTTP_TSFACE_PROBLEM_INTERNAL;
+        return NGX_DECLINED;
+    }
 
     ngx_http_tsface_transaction_wait(ctx, NGX_HTTP_TSFACE_WAIT_LIMIT,
                                      (ctx->limits.until - now + 999) / 1000);

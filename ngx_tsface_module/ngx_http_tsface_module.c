@@ -102,10 +102,17 @@ static ngx_command_t  ngx_http_tsface_commands[] = {
       NULL },
 
     { ngx_string("tsface_limit"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_tsface_limit_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_tsface_loc_conf_t, limits),
+      NULL },
+
+    { ngx_string("tsface_limit_headers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_tsface_loc_conf_t, limit_headers),
       NULL },
 
     { ngx_string("tsface_token_rejected"),
@@ -233,6 +240,7 @@ ngx_http_tsface_create_loc_conf(ngx_conf_t *cf)
 
     tlcf->anonymous = NGX_CONF_UNSET_UINT;
     tlcf->limits = NGX_CONF_UNSET_PTR;
+    tlcf->limit_headers = NGX_CONF_UNSET;
     tlcf->rejected = NGX_CONF_UNSET_PTR;
     tlcf->replay = NGX_CONF_UNSET;
     tlcf->status = NGX_CONF_UNSET_UINT;
@@ -258,6 +266,7 @@ ngx_http_tsface_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_str_value(conf->audit, prev->audit, "");
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_value(conf->limit_headers, prev->limit_headers, 1);
     ngx_conf_merge_ptr_value(conf->rejected, prev->rejected, NULL);
     ngx_conf_merge_value(conf->replay, prev->replay, 1);
 

@@ -49,6 +49,7 @@ typedef struct {
     ngx_http_tsface_trail_t         *trail;        /* NULL: off */
 
     ngx_array_t                     *limits;       /* NULL: none */
+    ngx_flag_t                       limit_headers;
 
     ngx_array_t                     *rejected;     /* statuses; NULL: 401 */
     ngx_flag_t                       replay;

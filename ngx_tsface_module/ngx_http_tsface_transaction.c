@@ -326,6 +326,10 @@ ngx_http_tsface_cleanup(void *data)
 {
     ngx_http_tsface_ctx_t *ctx = data;
 
+    if (ctx->wait == NGX_HTTP_TSFACE_WAIT_LIMIT) {
+        ngx_http_tsface_limit_return(&ctx->limits);
+    }
+
     ngx_http_tsface_wait_end(ctx);
 
     if (ctx->recorded) {
@@ -499,7 +503,8 @@ ngx_http_tsface_step_answer(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
     ctx->answered = 1;
 
     ngx_http_finalize_request(r, ngx_http_tsface_answer_relay(r, ctx->attempt,
-                                                          &ctx->request_id));
+                                                          &ctx->request_id,
+                                                          ctx->extra.limits));
     return NGX_DONE;
 }
 

@@ -134,7 +134,7 @@ burst(void)
         tat = 0;
 
         for (n = 0; n <= b; n++) {
-            ngx_http_tsface_gcra_decide(&gcra, tat, now, &r);
+            ngx_http_tsface_gcra_decide(&gcra, 0, tat, now, &r);
 
             check(r.retry == 0, "burst %lu, request %lu", b, n);
             check(r.remaining == b - n, "remaining %lu", r.remaining);
@@ -144,7 +144,7 @@ burst(void)
             tat = r.tat;
         }
 
-        ngx_http_tsface_gcra_decide(&gcra, tat, now, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now, &r);
 
         check(r.retry == 2000000, "retry %lu", (unsigned long) r.retry);
         check(r.tat == tat, "unchanged");
@@ -153,18 +153,18 @@ burst(void)
 
         /* one microsecond early, then in time */
 
-        ngx_http_tsface_gcra_decide(&gcra, tat, now + 1999999, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + 1999999, &r);
         check(r.retry == 1, "one microsecond early");
 
-        ngx_http_tsface_gcra_decide(&gcra, tat, now + 2000000, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + 2000000, &r);
         check(r.retry == 0 && r.remaining == 0, "in time");
 
         /* after reset it is a new key */
 
-        ngx_http_tsface_gcra_decide(&gcra, tat, now + (b + 1) * 2000000, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + (b + 1) * 2000000, &r);
         check(r.retry == 0 && r.remaining == b, "after reset");
 
-        ngx_http_tsface_gcra_decide(&gcra, tat, now + 86400000000ULL, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + 86400000000ULL, &r);
         check(r.tat == now + 86400000000ULL + 2000000, "long idle");
     }
 
@@ -217,7 +217,7 @@ reference(void)
             now += step;
             level = level > step ? level - step : 0;
 
-            ngx_http_tsface_gcra_decide(&gcra, tat, now, &r);
+            ngx_http_tsface_gcra_decide(&gcra, 0, tat, now, &r);
 
             check((r.retry == 0) == (level <= gcra.tolerance),
                   "trace %lu, step %lu", trace, i);
@@ -226,10 +226,10 @@ reference(void)
                 check(r.tat == tat, "unchanged");
                 check(r.retry == level - gcra.tolerance, "retry");
 
-                ngx_http_tsface_gcra_decide(&gcra, tat, now + r.retry, &s);
+                ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + r.retry, &s);
                 check(s.retry == 0, "allowed after retry");
 
-                ngx_http_tsface_gcra_decide(&gcra, tat, now + r.retry - 1,
+                ngx_http_tsface_gcra_decide(&gcra, 0, tat, now + r.retry - 1,
                                             &s);
                 check(s.retry == 1, "refused before retry");
 
@@ -246,7 +246,7 @@ reference(void)
             t = tat;
 
             for (n = 0; n <= r.remaining; n++) {
-                ngx_http_tsface_gcra_decide(&gcra, t, now, &s);
+                ngx_http_tsface_gcra_decide(&gcra, 0, t, now, &s);
 
                 if (s.retry) {
                     break;
@@ -284,7 +284,7 @@ rate(void)
 
     for (i = 0; i < 20000; i++) {
         now += below(30000);
-        ngx_http_tsface_gcra_decide(&gcra, tat, now, &r);
+        ngx_http_tsface_gcra_decide(&gcra, 0, tat, now, &r);
 
         if (r.retry == 0) {
             tat = r.tat;

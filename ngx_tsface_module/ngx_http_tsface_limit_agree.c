@@ -1,0 +1,185 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_limit_agree.h"
+
+
+static ngx_http_tsface_limit_node_t *ngx_http_tsface_limit_look(
+    ngx_http_tsface_limit_use_t *use, uint64_t now);
+static uint64_t ngx_http_tsface_limit_queue(
+    const ngx_http_tsface_limit_use_t *use);
+static void ngx_http_tsface_limit_take(ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t at, uint64_t now);
+
+
+ngx_int_t
+ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
+{
+    uint64_t                           at;
+    ngx_int_t                          rc;
+    ngx_uint_t                         i;
+    ngx_http_tsface_limit_use_t       *use;
+    ngx_http_tsface_limit_node_t      *nodes[NGX_HTTP_TSFACE_MAX_LIMITS];
+    ngx_http_tsface_limit_decision_e   decision;
+
+    rc = NGX_OK;
+    at = now;
+
+    for (i = 0; i < request->nuses; i++) {
+        use = &request->uses[i];
+
+        nodes[i] = ngx_http_tsface_limit_look(use, now);
+
+        if (use->limit->dry_run) {
+            continue;
+        }
+
+        if (use->full) {
+            rc = (rc == NGX_OK) ? NGX_ERROR : rc;
+
+        } else if (use->gcra.retry != 0) {
+            rc = NGX_BUSY;
+
+        } else {
+            at = ngx_max(at, now + use->gcra.wait);
+        }
+    }
+
+    for (i = 0; i < request->nuses; i++) {
+        use = &request->uses[i];
+
+        if (use->full || use->gcra.retry != 0) {
+            decision = NGX_HTTP_TSFACE_LIMIT_REFUSED;
+
+            ngx_http_tsface_limit_table_blame(use->zone->table,
+                                              &request->caller);
+
+        } else if (rc != NGX_OK) {
+
+            /* another limit refuses, so nothing is taken from this one */
+
+            ngx_http_tsface_gcra_look(&use->zone->gcra,
+                                      nodes[i] ? nodes[i]->tat : 0, now,
+                                      &use->gcra);
+            continue;
+
+        } else {
+            decision = (use->gcra.wait != 0) ? NGX_HTTP_TSFACE_LIMIT_DELAYED
+                                             : NGX_HTTP_TSFACE_LIMIT_ALLOWED;
+
+            ngx_http_tsface_limit_take(use, nodes[i], at, now);
+        }
+
+        if (use->limit->dry_run && decision != NGX_HTTP_TSFACE_LIMIT_ALLOWED) {
+            decision = NGX_HTTP_TSFACE_LIMIT_DRY_RUN;
+        }
+
+        use->zone->table->decisions[decision]++;
+
+        use->decision = decision;
+    }
+
+    request->taken = (rc == NGX_OK);
+    request->until = (request->taken && at > now) ? at : 0;
+
+    return rc;
+}
+
+
+static ngx_http_tsface_limit_node_t *
+ngx_http_tsface_limit_look(ngx_http_tsface_limit_use_t *use, uint64_t now)
+{
+    ngx_http_tsface_limit_node_t   *node;
+    ngx_http_tsface_limit_table_t  *table;
+
+    table = use->zone->table;
+
+    use->rebuilt = ngx_http_tsface_limit_table_enter(table);
+
+    node = ngx_http_tsface_limit_table_lookup(table, use->digest);
+
+    if (node == NULL && !ngx_http_tsface_limit_table_has_room(table, now)) {
+        use->full = 1;
+        use->alarm = ngx_http_tsface_limit_table_full(table, now);
+
+        return NULL;
+    }
+
+    ngx_http_tsface_gcra_decide(&use->zone->gcra,
+                                ngx_http_tsface_limit_queue(use),
+                                node ? node->tat : 0, now, &use->gcra);
+
+    return node;
+}
+
+
+/* How long a request may wait; delay_max may allow fewer than delay does. */
+
+static uint64_t
+ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_use_t *use)
+{
+    return ngx_min((uint64_t) use->limit->delay * use->zone->gcra.interval,
+                   (uint64_t) use->limit->delay_max * 1000);
+}
+
+
+/*
+ * Every limit counts the request at the time at which it goes on, or many that
+ * were let in one by one could go on together, having waited for another.
+ */
+
+static void
+ngx_http_tsface_limit_take(ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t at, uint64_t now)
+{
+    uint64_t  tat;
+
+    tat = node ? node->tat : 0;
+
+    if (at > now + use->gcra.wait) {
+        ngx_http_tsface_gcra_take(&use->zone->gcra, tat, at, now, &use->gcra);
+    }
+
+    ngx_http_tsface_limit_table_store(use->zone->table, node, use->digest,
+                                      use->gcra.tat);
+}
+
+
+void
+ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request)
+{
+    ngx_uint_t                      i;
+    ngx_http_tsface_limit_use_t    *use;
+    ngx_http_tsface_limit_node_t   *node;
+    ngx_http_tsface_limit_table_t  *table;
+
+    for (i = 0; i < request->nuses; i++) {
+        use = &request->uses[i];
+
+        if (use->full || use->gcra.retry != 0) {
+            continue;
+        }
+
+        table = use->zone->table;
+
+        (void) ngx_http_tsface_limit_table_enter(table);
+
+        node = ngx_http_tsface_limit_table_lookup(table, use->digest);
+
+        if (node && node->tat == use->gcra.tat) {
+            ngx_http_tsface_limit_table_store(table, node, use->digest,
+                                              use->gcra.tat
+                                              - use->zone->gcra.interval);
+            table->returned++;
+        }
+    }
+
+    request->taken = 0;
+}

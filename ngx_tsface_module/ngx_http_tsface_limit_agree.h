@@ -1,0 +1,40 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ *
+ * What all limits of a request say together.  Pure: the clock is an argument,
+ * and whoever calls has locked the tables of all zones.
+ */
+
+
+#ifndef _NGX_HTTP_TSFACE_LIMIT_AGREE_H_INCLUDED_
+#define _NGX_HTTP_TSFACE_LIMIT_AGREE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_zone.h"
+
+
+/*
+ * All or nothing.  NGX_OK: a place was taken in each zone but those whose
+ * limit is a dry run and would have refused; request->until says for when.
+ * NGX_BUSY, NGX_ERROR: as ngx_http_tsface_limit_decide(), nothing was taken.
+ * A refusal by rate goes before want of room: it is the caller's to know.
+ */
+ngx_int_t ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
+    uint64_t now);
+
+/*
+ * Takes the places back, each one that is the last of its key: then all is as
+ * if the request had never come.  A place with others behind it can't be
+ * taken back, as they know their times already, and a later one would have
+ * the same as one of them.
+ */
+void ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request);
+
+
+#endif /* _NGX_HTTP_TSFACE_LIMIT_AGREE_H_INCLUDED_ */
