@@ -62,7 +62,8 @@ typedef struct {
 
     ngx_http_tsface_limit_decision_e   decision;   /* the worst of them */
     uint64_t                           retry;      /* us; refused if not 0 */
-    uint64_t                           until;      /* us; 0: at once */
+    uint64_t                           wait;       /* us */
+    uint64_t                           until;      /* its end; 0: at once */
     unsigned                           taken:1;    /* places, in each zone */
 } ngx_http_tsface_limits_t;
 

@@ -87,7 +87,8 @@ ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
     }
 
     request->taken = (rc == NGX_OK);
-    request->until = (request->taken && at > now) ? at : 0;
+    request->wait = request->taken ? at - now : 0;
+    request->until = request->wait ? at : 0;
 
     return rc;
 }

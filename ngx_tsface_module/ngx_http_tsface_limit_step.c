@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_step.h"
+#include "ngx_http_tsface_variables.h"
 
 
 static ngx_int_t ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
@@ -32,8 +33,13 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         return NGX_OK;
     }
 
+    ctx->keying = 1;
+
     rc = ngx_http_tsface_limit_keys(r, ctx->conf->limits, &ctx->caller,
                                     &ctx->limits);
+
+    ctx->keying = 0;
+    ngx_http_tsface_variables_forget_user(r);
 
     if (rc == NGX_DECLINED) {
         return NGX_OK;

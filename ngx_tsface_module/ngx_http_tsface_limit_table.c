@@ -14,6 +14,9 @@
 /* microseconds between two messages for want of memory */
 #define NGX_HTTP_TSFACE_LIMIT_REPORT   60000000
 
+/* "#" and eight digits */
+#define NGX_HTTP_TSFACE_LIMIT_HASH_LEN  9
+
 
 static uint32_t ngx_http_tsface_limit_table_hash(const u_char *d);
 static void ngx_http_tsface_limit_table_rebuild(
@@ -191,23 +194,36 @@ void
 ngx_http_tsface_limit_caller(ngx_http_tsface_limit_caller_t *caller,
     const ngx_str_t *name)
 {
-    size_t    i;
-    uint32_t  hash;
+    u_char         *p;
+    size_t          i;
+    uint32_t        hash;
+    static u_char   xdigits[] = "0123456789abcdef";
 
-    /* FNV-1a; who finds a collision shares a count with somebody */
+    p = ngx_http_tsface_record_quoted(caller->text, name,
+                                      NGX_HTTP_TSFACE_LIMIT_TEXT_LEN
+                                      - NGX_HTTP_TSFACE_LIMIT_HASH_LEN);
 
-    hash = 2166136261u;
+    if (p - caller->text > 4
+        && ngx_memcmp(p - 4, NGX_HTTP_TSFACE_RECORD_CUT "\"", 4) == 0)
+    {
+        /* FNV-1a; who finds a collision shares a count with somebody */
 
-    for (i = 0; i < name->len; i++) {
-        hash = (hash ^ name->data[i]) * 16777619u;
+        hash = 2166136261u;
+
+        for (i = 0; i < name->len; i++) {
+            hash = (hash ^ name->data[i]) * 16777619u;
+        }
+
+        p[-1] = '#';
+
+        for (i = 0; i < 8; i++, hash <<= 4) {
+            *p++ = xdigits[hash >> 28];
+        }
+
+        *p++ = '"';
     }
 
-    ngx_memzero(caller, sizeof(ngx_http_tsface_limit_caller_t));
-
-    caller->hash = hash;
-    caller->len = (u_char) (ngx_http_tsface_record_quoted(caller->text, name,
-                                            NGX_HTTP_TSFACE_LIMIT_TEXT_LEN)
-                            - caller->text);
+    caller->len = (u_char) (p - caller->text);
 }
 
 
@@ -224,7 +240,6 @@ ngx_http_tsface_limit_table_blame(ngx_http_tsface_limit_table_t *table,
         top = &table->refusals[i];
 
         if (top->count
-            && top->caller.hash == caller->hash
             && top->caller.len == caller->len
             && ngx_memcmp(top->caller.text, caller->text, caller->len) == 0)
         {

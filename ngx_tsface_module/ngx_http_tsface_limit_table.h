@@ -48,7 +48,6 @@ typedef struct {
 
 /* Who asks, made by ngx_http_tsface_limit_caller(). */
 typedef struct {
-    uint32_t                        hash;      /* of the whole name */
     u_char                          len;       /* of text, with its quotes */
     u_char                          text[NGX_HTTP_TSFACE_LIMIT_TEXT_LEN + 2];
 } ngx_http_tsface_limit_caller_t;
@@ -131,7 +130,10 @@ ngx_uint_t ngx_http_tsface_limit_table_full(
 void ngx_http_tsface_limit_table_store(ngx_http_tsface_limit_table_t *table,
     ngx_http_tsface_limit_node_t *node, const u_char *digest, uint64_t tat);
 
-/* What is kept of a caller's name: escaped, and cut. */
+/*
+ * What is kept of a caller's name, a JSON string: one that is too long is cut
+ * and ends in a hash of all of it, so that those that begin alike differ.
+ */
 void ngx_http_tsface_limit_caller(ngx_http_tsface_limit_caller_t *caller,
     const ngx_str_t *name);
 

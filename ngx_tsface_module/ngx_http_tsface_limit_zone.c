@@ -11,6 +11,10 @@
 #include "ngx_http_tsface_limit_zone.h"
 
 
+static int ngx_libc_cdecl ngx_http_tsface_limit_zone_compare(const void *one,
+    const void *two);
+
+
 /*
  * Runs before a reload is known to succeed, while the old workers go on: it
  * only links what is there, or makes what is nobody's yet.
@@ -73,4 +77,43 @@ ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     zone->shpool->data = table;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_tsface_limit_zone_stat(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_limit_stat_t *stat)
+{
+    ngx_http_tsface_limit_zone_t   *zone;
+    ngx_http_tsface_limit_table_t  *table;
+
+    zone = shm_zone->data;
+    table = zone->table;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    stat->keys = table->top;
+    stat->keys_max = table->max;
+    stat->full = table->full;
+    stat->evicted = table->evicted;
+    stat->returned = table->returned;
+
+    ngx_memcpy(stat->decisions, table->decisions, sizeof(stat->decisions));
+    ngx_memcpy(stat->refusals, table->refusals, sizeof(stat->refusals));
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    ngx_qsort(stat->refusals, NGX_HTTP_TSFACE_LIMIT_NTOP,
+              sizeof(ngx_http_tsface_limit_top_t),
+              ngx_http_tsface_limit_zone_compare);
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_tsface_limit_zone_compare(const void *one, const void *two)
+{
+    const ngx_http_tsface_limit_top_t  *a = one;
+    const ngx_http_tsface_limit_top_t  *b = two;
+
+    return (a->count < b->count) - (a->count > b->count);
 }

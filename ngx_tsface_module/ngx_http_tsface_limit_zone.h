@@ -39,8 +39,26 @@ struct ngx_http_tsface_limit_zone_s {
 };
 
 
+typedef struct {
+    ngx_uint_t                      keys;
+    ngx_uint_t                      keys_max;
+    ngx_uint_t                      decisions[
+                                           NGX_HTTP_TSFACE_LIMIT_NDECISIONS];
+    ngx_uint_t                      full;
+    ngx_uint_t                      evicted;
+    ngx_uint_t                      returned;
+
+    /* most refusals first; a count of 0 ends it */
+    ngx_http_tsface_limit_top_t     refusals[NGX_HTTP_TSFACE_LIMIT_NTOP];
+} ngx_http_tsface_limit_stat_t;
+
+
 /* shm_zone->init */
 ngx_int_t ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+/* What the status page tells of a zone; takes its mutex. */
+void ngx_http_tsface_limit_zone_stat(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_limit_stat_t *stat);
+
 
 #endif /* _NGX_HTTP_TSFACE_LIMIT_ZONE_H_INCLUDED_ */

@@ -53,6 +53,16 @@ void ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page,
     const char *name, const char *label, const ngx_str_t *value,
     const ngx_http_tsface_meter_stat_t *stat);
 
+/* The parts of them that are of limits. */
+void ngx_http_tsface_status_json_limits(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+void ngx_http_tsface_status_prometheus_limits(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+
+/* The value of a label, escaped, in pool; empty without memory. */
+ngx_str_t ngx_http_tsface_metrics_escape(ngx_pool_t *pool,
+    const ngx_str_t *value);
+
 
 /* Words that they have in common, NULL at the end. */
 extern const char *const  ngx_http_tsface_status_classes[];

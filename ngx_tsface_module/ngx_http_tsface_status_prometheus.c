@@ -52,8 +52,6 @@ static void ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
 static void ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
-static ngx_str_t ngx_http_tsface_metrics_escape(ngx_pool_t *pool,
-    const ngx_str_t *value);
 
 
 static const ngx_http_tsface_metric_t  ngx_http_tsface_metrics[] = {
@@ -154,6 +152,8 @@ ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
     if (tmcf->trails.nelts) {
         ngx_http_tsface_status_trails_metrics(page, tmcf);
     }
+
+    ngx_http_tsface_status_prometheus_limits(page, tmcf);
 }
 
 
@@ -418,7 +418,7 @@ ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page, const char *name,
 
 
 /* A label's value: a backslash before backslashes and quotes, \n for LF. */
-static ngx_str_t
+ngx_str_t
 ngx_http_tsface_metrics_escape(ngx_pool_t *pool, const ngx_str_t *value)
 {
     u_char     *p;

@@ -96,6 +96,7 @@ typedef struct {
     size_t                              body_size;       /* read so far */
     size_t                              body_max;        /* room for it */
     unsigned                            body_reading:1;
+    unsigned                            keying:1;        /* $tsface_user */
     unsigned                            intent:1;        /* one is open */
     unsigned                            recorded:1;      /* its last word */
     unsigned                            answered:1;

@@ -23,11 +23,15 @@ typedef enum {
     NGX_HTTP_TSFACE_VAR_TOKEN_GENERATION,
     NGX_HTTP_TSFACE_VAR_REASON,
     NGX_HTTP_TSFACE_VAR_REGION,
-    NGX_HTTP_TSFACE_VAR_TRACE_ID
+    NGX_HTTP_TSFACE_VAR_TRACE_ID,
+    NGX_HTTP_TSFACE_VAR_LIMIT_STATUS,
+    NGX_HTTP_TSFACE_VAR_LIMIT_DELAY
 } ngx_http_tsface_variable_e;
 
 
 static ngx_int_t ngx_http_tsface_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_tsface_variable_user(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_tsface_variable_number(ngx_http_request_t *r,
     ngx_str_t *value, ngx_uint_t n);
@@ -68,14 +72,37 @@ static ngx_http_variable_t  ngx_http_tsface_vars[] = {
     { ngx_string("tsface_trace_id"), NULL, ngx_http_tsface_variable,
       NGX_HTTP_TSFACE_VAR_TRACE_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("tsface_limit_status"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_LIMIT_STATUS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_limit_delay"), NULL, ngx_http_tsface_variable,
+      NGX_HTTP_TSFACE_VAR_LIMIT_DELAY, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("tsface_user"), NULL, ngx_http_tsface_variable_user,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
+
+
+/* Indexed by ngx_http_tsface_limit_decision_e. */
+static const ngx_str_t  ngx_http_tsface_limit_words[] = {
+    ngx_string("allowed"),
+    ngx_string("delayed"),
+    ngx_string("refused"),
+    ngx_string("dry_run")
+};
+
+
+/* Of $tsface_user; the same in every cycle's request. */
+static ngx_int_t  ngx_http_tsface_user_index;
 
 
 ngx_int_t
 ngx_http_tsface_add_variables(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
+    static ngx_str_t      user = ngx_string("tsface_user");
 
     for (v = ngx_http_tsface_vars; v->name.len; v++) {
         var = ngx_http_add_variable(cf, &v->name, v->flags);
@@ -87,7 +114,9 @@ ngx_http_tsface_add_variables(ngx_conf_t *cf)
         var->data = v->data;
     }
 
-    return NGX_OK;
+    ngx_http_tsface_user_index = ngx_http_get_variable_index(cf, &user);
+
+    return ngx_http_tsface_user_index == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -171,6 +200,22 @@ ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         value = ctx->trace.id;
         break;
 
+    case NGX_HTTP_TSFACE_VAR_LIMIT_STATUS:
+        if (ctx->limits.nuses) {
+            value = ngx_http_tsface_limit_words[ctx->limits.decision];
+        }
+        break;
+
+    case NGX_HTTP_TSFACE_VAR_LIMIT_DELAY:
+        if (ctx->limits.until
+            && ngx_http_tsface_variable_number(r, &value,
+                                               (ctx->limits.wait + 999) / 1000)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+        break;
+
     default: /* NGX_HTTP_TSFACE_VAR_TOKEN_AGE */
         if (ctx->generation
             && ngx_http_tsface_variable_number(r, &value,
@@ -193,6 +238,53 @@ ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     v->no_cacheable = 0;
 
     return NGX_OK;
+}
+
+
+/*
+ * For whom, as material of a key.  It has a value only while the keys of
+ * limits are evaluated, so it can't get into a log or a header.
+ */
+static ngx_int_t
+ngx_http_tsface_variable_user(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t              *value;
+    ngx_http_tsface_ctx_t  *ctx;
+
+    v->not_found = 1;
+
+    ctx = ngx_http_tsface_transaction(r);
+
+    if (ctx == NULL || !ctx->keying) {
+        return NGX_OK;
+    }
+
+    /* face.revoke_me says no id: its bearer token stands for the user */
+
+    value = (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CREDENTIALS)
+            ? &ctx->user_id : &ctx->bearer;
+
+    v->data = value->data;
+    v->len = value->len;
+    v->valid = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_tsface_variables_forget_user(ngx_http_request_t *r)
+{
+    ngx_http_variable_value_t  *v;
+
+    v = &r->variables[ngx_http_tsface_user_index];
+
+    v->valid = 0;
+    v->not_found = 0;
+    v->len = 0;
+    v->data = NULL;
 }
 
 
