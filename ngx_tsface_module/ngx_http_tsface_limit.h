@@ -45,6 +45,7 @@ typedef struct {
 
     ngx_http_tsface_limit_decision_e   decision;   /* if it has one */
     ngx_http_tsface_gcra_result_t      gcra;
+    uint64_t                           before;     /* tat, if it was taken */
     ngx_uint_t                         alarm;      /* to be logged if not 0 */
     unsigned                           full:1;     /* no room: no gcra */
     unsigned                           rebuilt:1;

@@ -148,6 +148,8 @@ ngx_http_tsface_limit_take(ngx_http_tsface_limit_use_t *use,
         ngx_http_tsface_gcra_take(&use->zone->gcra, tat, at, now, &use->gcra);
     }
 
+    use->before = tat;
+
     ngx_http_tsface_limit_table_store(use->zone->table, node, use->digest,
                                       use->gcra.tat);
 }
@@ -176,8 +178,7 @@ ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request)
 
         if (node && node->tat == use->gcra.tat) {
             ngx_http_tsface_limit_table_store(table, node, use->digest,
-                                              use->gcra.tat
-                                              - use->zone->gcra.interval);
+                                              use->before);
             table->returned++;
         }
     }
