@@ -589,7 +589,7 @@ static void
 traces(void)
 {
     char        where[64];
-    uint64_t    now;
+    uint64_t    now, tat;
     ngx_uint_t  i, trace, step, z, rates;
 
     for (trace = 0; trace < TRACES; trace++) {
@@ -603,7 +603,7 @@ traces(void)
             sprintf(where, "trace %lu, step %lu", (unsigned long) trace,
                     (unsigned long) step);
 
-            switch (below(5)) {
+            switch (below(6)) {
             case 0:
             case 1:
                 break;
@@ -611,6 +611,11 @@ traces(void)
                 now += below(1000);
                 break;
             case 3:
+                /* when a key limits nobody any more, not a moment later */
+                tat = model_tat(&models[below(ZONES)].keys[below(KEYS)]);
+                now = ngx_max(now, tat);
+                break;
+            case 4:
                 now += below(2 * zones[below(ZONES)].gcra.interval);
                 break;
             default:
