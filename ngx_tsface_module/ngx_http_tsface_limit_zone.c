@@ -11,6 +11,7 @@
 #include "ngx_http_tsface_limit_zone.h"
 
 
+static void ngx_http_tsface_limit_zone_resized(ngx_shm_zone_t *shm_zone);
 static int ngx_libc_cdecl ngx_http_tsface_limit_zone_compare(const void *one,
     const void *two);
 
@@ -62,6 +63,8 @@ ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_OK;
     }
 
+    ngx_http_tsface_limit_zone_resized(shm_zone);
+
     /* every page the pool has, so nothing is ever allocated later */
 
     size = zone->shpool->pfree << ngx_pagesize_shift;
@@ -77,6 +80,48 @@ ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     zone->shpool->data = table;
 
     return NGX_OK;
+}
+
+
+/*
+ * nginx gives a zone whose size has changed new memory, without a word; what
+ * it was is known to the cycle that still is the current one.
+ */
+
+static void
+ngx_http_tsface_limit_zone_resized(ngx_shm_zone_t *shm_zone)
+{
+    ngx_uint_t        i;
+    ngx_shm_zone_t   *old;
+    ngx_list_part_t  *part;
+
+    for (part = (ngx_list_part_t *) &ngx_cycle->shared_memory.part;
+         part;
+         part = part->next)
+    {
+        old = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (&old[i] == shm_zone
+                || old[i].tag != shm_zone->tag
+                || old[i].shm.size == shm_zone->shm.size
+                || old[i].shm.name.len != shm_zone->shm.name.len
+                || ngx_memcmp(old[i].shm.name.data, shm_zone->shm.name.data,
+                              shm_zone->shm.name.len)
+                   != 0)
+            {
+                continue;
+            }
+
+            ngx_log_error(NGX_LOG_WARN, shm_zone->shm.log, 0,
+                          "tsface_limit_zone \"%V\" has %uz bytes now instead "
+                          "of %uz: its limits begin anew",
+                          &shm_zone->shm.name, shm_zone->shm.size,
+                          old[i].shm.size);
+            return;
+        }
+    }
 }
 
 

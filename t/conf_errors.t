@@ -274,6 +274,39 @@ my @refused = (
     [ 'unknown limit parameter', { limit_zone =>
         'tsface_limit_zone $uri zone=lim:1m rate=5r/s color=red;' },
         qr/color=red/ ],
+    [ 'limit zone whose name cannot be told', { limit_zone =>
+        'tsface_limit_zone $uri "zone=l\"im:1m" rate=5r/s;' },
+        qr/invalid zone name "l"im".*ASCII/ ],
+    [ 'limit zone whose name is not ASCII', { limit_zone =>
+        "tsface_limit_zone \$uri zone=l\xc3\xa4m:1m rate=5r/s;" },
+        qr/invalid zone name.*ASCII/ ],
+    [ 'limit zone with a long name', { limit_zone =>
+        'tsface_limit_zone $uri zone=' . 'n' x 65 . ':1m rate=5r/s;' },
+        qr/invalid zone name.*at most 64/ ],
+    [ 'limit without a zone', { limit => 'tsface_limit dry_run;' },
+        qr/"tsface_limit".*must have the "zone" parameter/ ],
+    [ 'delay of nothing', { limit => 'tsface_limit zone=lim delay=0;' },
+        qr/invalid "delay=0".*between 1 and 1000/ ],
+    [ 'delay of too many', { limit => 'tsface_limit zone=lim delay=1001;' },
+        qr/invalid "delay=1001"/ ],
+    [ 'delay twice', { limit => 'tsface_limit zone=lim delay delay=2;' },
+        qr/invalid or repeated parameter "delay=2"/ ],
+    [ 'dry_run twice', { limit => 'tsface_limit zone=lim dry_run dry_run;' },
+        qr/invalid or repeated parameter "dry_run"/ ],
+    [ 'delay_max without delay', { limit =>
+        'tsface_limit zone=lim delay_max=1s;' },
+        qr/"delay_max" without "delay"/ ],
+    [ 'delay_max too long', { limit =>
+        'tsface_limit zone=lim delay delay_max=2m;' },
+        qr/invalid time in "delay_max=2m".*between 1ms and 60s/ ],
+    [ 'bad retry_jitter', { limit =>
+        'tsface_limit zone=lim retry_jitter=x;' },
+        qr/invalid time in "retry_jitter=x"/ ],
+    [ 'off and more', { limit => 'tsface_limit off dry_run;' },
+        qr/"tsface_limit".*besides "off"/ ],
+    [ 'limit headers neither on nor off', { more => '',
+        location => 'tsface_limit_headers maybe;' },
+        qr/invalid value "maybe" in "tsface_limit_headers"/ ],
     [ 'same limit twice', { location => 'tsface_limit zone=lim;' },
         qr/lim|duplicate/ ],
 
@@ -500,6 +533,9 @@ END
     [ 'no caller wanted', { caller => 'tsface_caller anonymous;' } ],
     [ 'no audit wanted', { audit => 'tsface_audit off;' } ],
     [ 'no limit wanted', { limit => 'tsface_limit off;' } ],
+    [ 'limit with everything', { limit => 'tsface_limit zone=lim dry_run '
+        . 'delay=1000 delay_max=60s retry_jitter=1h; tsface_limit_headers off;'
+        } ],
     [ 'credentials by a variable', { pass => 'tsface_pass $http_x_tenant;' } ],
     [ 'plain loopback', { region => 'endpoint http://127.0.0.1:1/cis; '
         . 'token_endpoint http://127.0.0.1:1/oidc/token;' } ],
