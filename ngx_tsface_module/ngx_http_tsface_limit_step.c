@@ -10,7 +10,6 @@
 
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_step.h"
-#include "ngx_http_tsface_variables.h"
 
 
 static ngx_int_t ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
@@ -39,7 +38,6 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
                                     &ctx->limits);
 
     ctx->keying = 0;
-    ngx_http_tsface_variables_forget_user(r);
 
     if (rc == NGX_DECLINED) {
         return NGX_OK;

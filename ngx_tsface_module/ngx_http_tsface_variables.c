@@ -94,15 +94,10 @@ static const ngx_str_t  ngx_http_tsface_limit_words[] = {
 };
 
 
-/* Of $tsface_user; the same in every cycle's request. */
-static ngx_int_t  ngx_http_tsface_user_index;
-
-
 ngx_int_t
 ngx_http_tsface_add_variables(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
-    static ngx_str_t      user = ngx_string("tsface_user");
 
     for (v = ngx_http_tsface_vars; v->name.len; v++) {
         var = ngx_http_add_variable(cf, &v->name, v->flags);
@@ -114,9 +109,7 @@ ngx_http_tsface_add_variables(ngx_conf_t *cf)
         var->data = v->data;
     }
 
-    ngx_http_tsface_user_index = ngx_http_get_variable_index(cf, &user);
-
-    return ngx_http_tsface_user_index == NGX_ERROR ? NGX_ERROR : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -243,7 +236,8 @@ ngx_http_tsface_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
 /*
  * For whom, as material of a key.  It has a value only while the keys of
- * limits are evaluated, so it can't get into a log or a header.
+ * limits are evaluated, and nobody takes one from a cache that is marked as
+ * not to be kept, so it can't get into a log or a header.
  */
 static ngx_int_t
 ngx_http_tsface_variable_user(ngx_http_request_t *r,
@@ -269,22 +263,9 @@ ngx_http_tsface_variable_user(ngx_http_request_t *r,
     v->len = value->len;
     v->valid = 1;
     v->not_found = 0;
+    v->no_cacheable = 1;
 
     return NGX_OK;
-}
-
-
-void
-ngx_http_tsface_variables_forget_user(ngx_http_request_t *r)
-{
-    ngx_http_variable_value_t  *v;
-
-    v = &r->variables[ngx_http_tsface_user_index];
-
-    v->valid = 0;
-    v->not_found = 0;
-    v->len = 0;
-    v->data = NULL;
 }
 
 

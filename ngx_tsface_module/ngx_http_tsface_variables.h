@@ -18,8 +18,5 @@
 /* preconfiguration */
 ngx_int_t ngx_http_tsface_add_variables(ngx_conf_t *cf);
 
-/* Called once ctx->keying is 0 again: what was evaluated is not kept. */
-void ngx_http_tsface_variables_forget_user(ngx_http_request_t *r);
-
 
 #endif /* _NGX_HTTP_TSFACE_VARIABLES_H_INCLUDED_ */

@@ -99,7 +99,7 @@ sub whole {
         $lack{$name} = "tsface_audit_trail $name { file $dir/trail/l-$name;"
             . " key file:$dir/secrets/key; }";
     }
-    while ($conf =~ /\btsface_limit\s+zone=(\w+);/g) {
+    while ($conf =~ /\btsface_limit\s+zone=(\w+)[ ;]/g) {
         my $name = $1;
         $lack{$name} = "tsface_limit_zone \$uri zone=$name:1m rate=1r/s;"
             if $conf !~ /tsface_limit_zone\s+\S+\s+zone=\Q$name\E:/;

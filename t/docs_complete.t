@@ -142,7 +142,8 @@ my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
         [ ]=[ ]\{(.*?)\}/gsx;
 
 described('fields of the status', 30, sub { row('status.md', $_[0]) },
-    literals($source{status_json} . $source{status_trails}) =~ /"(\w+)":/g);
+    literals($source{status_json} . $source{status_trails}
+    . $source{status_limits}) =~ /"(\w+)":/g);
 
 described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[0]\E`/ },
     sort(keys %in_array),
@@ -150,7 +151,8 @@ described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[
 
 # --- metrics, with their types and labels
 
-my $metrics = $source{status_prometheus} . $source{status_trails};
+my $metrics = $source{status_prometheus} . $source{status_trails}
+    . $source{status_limits};
 my %type = ($metrics =~
         /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
     $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg,
