@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_admission.h"
 #include "ngx_http_tsface_attempt.h"
 #include "ngx_http_tsface_journal.h"
 #include "ngx_http_tsface_rejected.h"
@@ -266,6 +267,7 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
 
     if (replay) {
         ngx_http_tsface_zone_count(ctx->zone, NGX_HTTP_TSFACE_COUNT_REPLAYS);
+        ngx_http_tsface_admission_again(ctx);
 
         /* written with the intent of the second attempt, which waits */
 
@@ -283,6 +285,7 @@ ngx_http_tsface_attempt_ended(ngx_http_request_t *r,
     }
 
     ngx_http_tsface_zone_request(ctx->zone, ctx->operation, counter);
+    ngx_http_tsface_admission_end(ctx);
 
     ctx->step = NGX_HTTP_TSFACE_STEP_OUTCOME;
     ctx->resumed = NGX_OK;

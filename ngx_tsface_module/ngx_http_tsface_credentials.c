@@ -11,6 +11,7 @@
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_credentials_auth.h"
+#include "ngx_http_tsface_credentials_gate.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_region.h"
 #include "ngx_http_tsface_rotation.h"
@@ -23,6 +24,7 @@
 #define NGX_HTTP_TSFACE_KEEPALIVE_MAX    1024
 #define NGX_HTTP_TSFACE_KEY_ID_MAX       512
 #define NGX_HTTP_TSFACE_AUDIENCE_MAX     2048
+#define NGX_HTTP_TSFACE_CONCURRENCY_MAX  1000000
 
 
 static char *ngx_http_tsface_credentials_region(ngx_conf_t *cf,
@@ -109,6 +111,10 @@ static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_bounds = {
 
 static ngx_conf_num_bounds_t  ngx_http_tsface_keepalive_requests_bounds = {
     ngx_conf_check_num_bounds, 1, -1
+};
+
+static ngx_conf_num_bounds_t  ngx_http_tsface_concurrency_bounds = {
+    ngx_conf_check_num_bounds, 1, NGX_HTTP_TSFACE_CONCURRENCY_MAX
 };
 
 
@@ -333,6 +339,41 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       offsetof(ngx_http_tsface_credentials_t, required),
       NULL },
 
+    { ngx_string("rate"),
+      NGX_CONF_TAKE12,
+      ngx_http_tsface_credentials_rate,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("concurrency"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, gate.concurrency),
+      &ngx_http_tsface_concurrency_bounds },
+
+    { ngx_string("retry_after_max"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_pause,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, gate.retry_after_max),
+      NULL },
+
+    { ngx_string("breaker"),
+      NGX_CONF_TAKE123,
+      ngx_http_tsface_credentials_breaker,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("slow_start"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_credentials_pause,
+      0,
+      offsetof(ngx_http_tsface_credentials_t, gate.slow_start),
+      NULL },
+
     { ngx_string("keepalive"),
       NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -402,6 +443,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
     credentials->min_interval = NGX_CONF_UNSET_MSEC;
     credentials->required = NGX_CONF_UNSET;
 
+    ngx_http_tsface_credentials_gate_create(credentials);
+
     ecf = &credentials->endpoint_conf;
 
     ecf->verify = NGX_CONF_UNSET;
@@ -432,7 +475,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
                                               credentials)
         != NGX_OK
         || ngx_http_tsface_credentials_auth_complete(cf, credentials)
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_tsface_credentials_gate_init(cf, credentials) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }

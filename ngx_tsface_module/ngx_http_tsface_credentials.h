@@ -18,6 +18,7 @@
 
 #include "ngx_http_tsface_assertion.h"
 #include "ngx_http_tsface_endpoint.h"
+#include "ngx_http_tsface_gate.h"
 #include "ngx_http_tsface_secret.h"
 
 
@@ -73,6 +74,7 @@ struct ngx_http_tsface_credentials_s {
     ngx_msec_t                       token_wait;
     ngx_msec_t                       min_interval;
     ngx_flag_t                       required;       /* for tsface_ready */
+    ngx_http_tsface_gate_conf_t      gate;
 
     /*
      * SHA-256 over everything that decides which token comes back: a token in
@@ -80,6 +82,11 @@ struct ngx_http_tsface_credentials_s {
      */
     u_char                           fingerprint[
                                         NGX_HTTP_TSFACE_FINGERPRINT_LEN];
+
+    /* and one of the endpoint and the client only: which gate is its own */
+    u_char                           gate_key[
+                                        NGX_HTTP_TSFACE_FINGERPRINT_LEN];
+
     ngx_uint_t                       index;          /* in main conf */
     ngx_http_tsface_credentials_t   *first;          /* with its fingerprint */
 
@@ -99,7 +106,10 @@ char *ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_find(
     const ngx_array_t *credentials, const ngx_str_t *name);
 
-/* Sets fingerprint, from the other members that decide about the token. */
+/*
+ * Sets fingerprint, from the other members that decide about the token, and
+ * gate_key.
+ */
 ngx_int_t ngx_http_tsface_credentials_fingerprint(
     ngx_http_tsface_credentials_t *credentials);
 

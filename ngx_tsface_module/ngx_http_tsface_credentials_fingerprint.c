@@ -94,11 +94,28 @@ ngx_http_tsface_credentials_fingerprint(
         }
     }
 
-    if (EVP_DigestFinal_ex(md, buf, NULL)) {
-        ngx_memcpy(credentials->fingerprint, buf,
-                   NGX_HTTP_TSFACE_FINGERPRINT_LEN);
-        rc = NGX_OK;
+    if (!EVP_DigestFinal_ex(md, buf, NULL)) {
+        goto done;
     }
+
+    ngx_memcpy(credentials->fingerprint, buf, NGX_HTTP_TSFACE_FINGERPRINT_LEN);
+
+    /* a gate is there for the endpoint, with whatever secret it is asked */
+
+    if (!EVP_DigestInit_ex(md, EVP_sha256(), NULL)
+        || ngx_http_tsface_credentials_digest_str(md,
+                                                  &credentials->endpoint_url)
+           != NGX_OK
+        || ngx_http_tsface_credentials_digest_str(md, &credentials->client_id)
+           != NGX_OK
+        || !EVP_DigestFinal_ex(md, buf, NULL))
+    {
+        goto done;
+    }
+
+    ngx_memcpy(credentials->gate_key, buf, NGX_HTTP_TSFACE_FINGERPRINT_LEN);
+
+    rc = NGX_OK;
 
 done:
 

@@ -12,6 +12,7 @@
 #include "ngx_http_tsface_exchange.h"
 #include "ngx_http_tsface_exchange_request.h"
 #include "ngx_http_tsface_json.h"
+#include "ngx_http_tsface_retry_after.h"
 #include "ngx_http_tsface_zone.h"
 
 
@@ -267,35 +268,16 @@ static ngx_msec_t
 ngx_http_tsface_exchange_retry_after(
     const ngx_http_tsface_response_t *response)
 {
-    time_t            date;
-    ngx_int_t         seconds;
     const ngx_str_t  *value;
 
     value = ngx_http_tsface_response_header(response, "retry-after");
 
-    if (value == NULL || value->len == 0) {
+    if (value == NULL) {
         return 0;
     }
 
-    if (value->len <= 9) {
-        seconds = ngx_atoi(value->data, value->len);
-
-        if (seconds != NGX_ERROR) {
-            seconds = ngx_min(seconds,
-                              NGX_HTTP_TSFACE_PLAN_MAX_RETRY_AFTER / 1000);
-            return (ngx_msec_t) seconds * 1000;
-        }
-    }
-
-    date = ngx_parse_http_time(value->data, value->len);
-
-    if (date == NGX_ERROR || date <= ngx_time()) {
-        return 0;
-    }
-
-    return (ngx_msec_t) ngx_min(date - ngx_time(),
-                                NGX_HTTP_TSFACE_PLAN_MAX_RETRY_AFTER / 1000)
-           * 1000;
+    return ngx_http_tsface_retry_after(value, ngx_time(),
+                                       NGX_HTTP_TSFACE_PLAN_MAX_RETRY_AFTER);
 }
 
 

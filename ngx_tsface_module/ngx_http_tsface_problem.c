@@ -184,6 +184,34 @@ const ngx_http_tsface_problem_t
                    "that the Retry-After header gives.")
     },
 
+    [NGX_HTTP_TSFACE_PROBLEM_ENDPOINT_THROTTLED] = {
+        503,
+        ngx_string("endpoint_throttled"),
+        ngx_string("Endpoint asked for a pause"),
+        ngx_string("The endpoint has had too many requests and asked for a "
+                   "pause.  Nothing was sent to it.  Try again after the "
+                   "seconds that the Retry-After header gives.")
+    },
+
+    [NGX_HTTP_TSFACE_PROBLEM_ENDPOINT_UNAVAILABLE] = {
+        503,
+        ngx_string("endpoint_unavailable"),
+        ngx_string("Endpoint is failing"),
+        ngx_string("The endpoint has failed several times in a row and is "
+                   "left alone for a while.  Nothing was sent to it.  Try "
+                   "again after the seconds that the Retry-After header "
+                   "gives.")
+    },
+
+    [NGX_HTTP_TSFACE_PROBLEM_ENDPOINT_BUSY] = {
+        503,
+        ngx_string("endpoint_busy"),
+        ngx_string("Too many requests for the endpoint"),
+        ngx_string("The gateway has as many requests for the endpoint as it "
+                   "may send.  Nothing was sent for this one.  Try again "
+                   "after the seconds that the Retry-After header gives.")
+    },
+
     [NGX_HTTP_TSFACE_PROBLEM_UNKNOWN_CREDENTIALS] = {
         503,
         ngx_string("unknown_credentials"),

@@ -57,6 +57,16 @@ const char *const  ngx_http_tsface_status_counters[] = {
 };
 
 
+/* Indexed by ngx_http_tsface_breaker_e. */
+const char *const  ngx_http_tsface_status_breakers[] = {
+    "closed",
+    "open",
+    "half_open",
+    "off",
+    NULL
+};
+
+
 ngx_int_t
 ngx_http_tsface_status_handler(ngx_http_request_t *r)
 {
@@ -142,6 +152,16 @@ ngx_http_tsface_status_state(const ngx_http_tsface_token_stat_t *stat)
     }
 
     return stat->slot.leased ? "fetching" : "no_token";
+}
+
+
+const char *
+ngx_http_tsface_status_breaker(
+    const ngx_http_tsface_credentials_t *credentials,
+    const ngx_http_tsface_token_stat_t *stat)
+{
+    return credentials->gate.failures
+           ? ngx_http_tsface_status_breakers[stat->gate.breaker] : "off";
 }
 
 

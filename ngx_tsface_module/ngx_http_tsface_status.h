@@ -68,9 +68,15 @@ ngx_str_t ngx_http_tsface_metrics_escape(ngx_pool_t *pool,
 extern const char *const  ngx_http_tsface_status_classes[];
 extern const char *const  ngx_http_tsface_status_states[];
 extern const char *const  ngx_http_tsface_status_counters[];
+extern const char *const  ngx_http_tsface_status_breakers[];
 
 /* The state of credentials in one word, one of status_states. */
 const char *ngx_http_tsface_status_state(
+    const ngx_http_tsface_token_stat_t *stat);
+
+/* The state of their breaker, one of status_breakers. */
+const char *ngx_http_tsface_status_breaker(
+    const ngx_http_tsface_credentials_t *credentials,
     const ngx_http_tsface_token_stat_t *stat);
 
 /* The name of an operation, or of NO_OPERATION. */

@@ -18,6 +18,9 @@ static void ngx_http_tsface_json_credentials(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf);
 static void ngx_http_tsface_json_token(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_token_stat_t *stat);
+static void ngx_http_tsface_json_gate(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_credentials_t *credentials,
+    const ngx_http_tsface_token_stat_t *stat);
 static void ngx_http_tsface_json_requests(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *zone);
 static void ngx_http_tsface_json_operations(ngx_http_tsface_page_t *page,
@@ -72,6 +75,7 @@ ngx_http_tsface_json_credentials(ngx_http_tsface_page_t *page,
                                  c->required ? "true" : "false");
 
         ngx_http_tsface_json_token(page, &stat);
+        ngx_http_tsface_json_gate(page, c, &stat);
 
         ngx_http_tsface_page_add(page, "\"secret_in_use\":%ui,"
                                  "\"secret_reread\":\"%s\",\"exchanges\":{",
@@ -124,6 +128,34 @@ ngx_http_tsface_json_token(ngx_http_tsface_page_t *page,
                              : "",
                              ngx_http_tsface_status_left(slot->not_before),
                              stat->waiting);
+}
+
+
+static void
+ngx_http_tsface_json_gate(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_credentials_t *credentials,
+    const ngx_http_tsface_token_stat_t *stat)
+{
+    const ngx_http_tsface_zone_gate_stat_t  *gate;
+
+    gate = &stat->gate;
+
+    ngx_http_tsface_page_add(page, "\"gate\":{\"breaker\":\"%s\","
+                             "\"open_for_ms\":%M,\"opened\":%ui,"
+                             "\"endpoint_failures_in_a_row\":%ui,"
+                             "\"paused_for_ms\":%M,\"pauses\":%ui,"
+                             "\"in_flight\":%ui,",
+                             ngx_http_tsface_status_breaker(credentials, stat),
+                             gate->open, gate->opened, gate->failures,
+                             gate->paused, gate->pauses, gate->in_flight);
+
+    ngx_http_tsface_page_add(page, "\"gate_refusals\":{"
+                             "\"endpoint_throttled\":%ui,"
+                             "\"endpoint_unavailable\":%ui,"
+                             "\"endpoint_busy\":%ui}},",
+                             gate->refused[NGX_HTTP_TSFACE_GATE_THROTTLED],
+                             gate->refused[NGX_HTTP_TSFACE_GATE_UNAVAILABLE],
+                             gate->refused[NGX_HTTP_TSFACE_GATE_BUSY]);
 }
 
 

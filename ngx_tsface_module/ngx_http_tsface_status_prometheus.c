@@ -46,6 +46,9 @@ static void ngx_http_tsface_metrics_credentials(
 static void ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
     const ngx_http_tsface_metric_t *metric);
 static void ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_breakers(
+    ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_gates(ngx_http_tsface_metrics_t *metrics);
 static void ngx_http_tsface_metrics_exchanges(
     ngx_http_tsface_metrics_t *metrics);
 static void ngx_http_tsface_metrics_requests(ngx_http_tsface_page_t *page,
@@ -100,6 +103,26 @@ static const ngx_http_tsface_metric_t  ngx_http_tsface_metrics[] = {
       "Requests that wait for a token.",
       offsetof(ngx_http_tsface_token_stat_t, waiting),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_in_flight_requests",
+      "Requests that have gone through the gate and are not done.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.in_flight),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_endpoint_failures_in_a_row",
+      "Failures of the endpoint since it answered last.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.failures),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_endpoint_paused_seconds",
+      "How long the pause goes on that the endpoint asked for.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.paused),
+      NGX_HTTP_TSFACE_METRIC_DURATION },
+
+    { "tsface_breaker_open_seconds",
+      "How long the breaker stays open.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.open),
+      NGX_HTTP_TSFACE_METRIC_DURATION },
 
     { NULL, NULL, 0, 0 }
 };
@@ -179,6 +202,8 @@ ngx_http_tsface_metrics_credentials(ngx_http_tsface_metrics_t *metrics)
         ngx_http_tsface_metrics_row(metrics, &ngx_http_tsface_metrics[i]);
     }
 
+    ngx_http_tsface_metrics_breakers(metrics);
+    ngx_http_tsface_metrics_gates(metrics);
     ngx_http_tsface_metrics_exchanges(metrics);
 
     ngx_http_tsface_metric(metrics->page, "tsface_exchange_duration_seconds",
@@ -273,6 +298,82 @@ ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
 
         ngx_http_tsface_page_add(metrics->page, "%M.%03M\n",
                                  ngx_http_tsface_seconds(ms));
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_breakers(ngx_http_tsface_metrics_t *metrics)
+{
+    ngx_uint_t                       i, n;
+    const char                      *state;
+    ngx_http_tsface_credentials_t  **cp;
+
+    ngx_http_tsface_metric(metrics->page, "tsface_breaker_state", "gauge",
+                           "1 for the state that the breaker is in.");
+
+    cp = metrics->tmcf->credentials.elts;
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        state = ngx_http_tsface_status_breaker(cp[i], &metrics->stats[i]);
+
+        for (n = 0; ngx_http_tsface_status_breakers[n]; n++) {
+            ngx_http_tsface_page_add(metrics->page,
+                         "tsface_breaker_state{credentials=\"%V\","
+                         "state=\"%s\"} %d\n", &cp[i]->name,
+                         ngx_http_tsface_status_breakers[n],
+                         ngx_strcmp(state, ngx_http_tsface_status_breakers[n])
+                         == 0);
+        }
+    }
+}
+
+
+static void
+ngx_http_tsface_metrics_gates(ngx_http_tsface_metrics_t *metrics)
+{
+    ngx_uint_t                       i, n;
+    ngx_http_tsface_credentials_t  **cp;
+    static const char               *reasons[] = {
+        "", "endpoint_throttled", "endpoint_unavailable", "endpoint_busy"
+    };
+
+    cp = metrics->tmcf->credentials.elts;
+
+    ngx_http_tsface_metric(metrics->page, "tsface_breaker_opened_total",
+                           "counter", "How often the breaker was opened.");
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        ngx_http_tsface_page_add(metrics->page,
+                         "tsface_breaker_opened_total{credentials=\"%V\"} "
+                         "%ui\n", &cp[i]->name,
+                         metrics->stats[i].gate.opened);
+    }
+
+    ngx_http_tsface_metric(metrics->page, "tsface_endpoint_pauses_total",
+                           "counter", "Pauses that the endpoint asked for.");
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+        ngx_http_tsface_page_add(metrics->page,
+                         "tsface_endpoint_pauses_total{credentials=\"%V\"} "
+                         "%ui\n", &cp[i]->name,
+                         metrics->stats[i].gate.pauses);
+    }
+
+    ngx_http_tsface_metric(metrics->page, "tsface_gate_refusals_total",
+                           "counter", "Requests that the gate refused.");
+
+    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
+
+        for (n = NGX_HTTP_TSFACE_GATE_THROTTLED;
+             n < NGX_HTTP_TSFACE_GATE_NVERDICTS;
+             n++)
+        {
+            ngx_http_tsface_page_add(metrics->page,
+                         "tsface_gate_refusals_total{credentials=\"%V\","
+                         "reason=\"%s\"} %ui\n", &cp[i]->name, reasons[n],
+                         metrics->stats[i].gate.refused[n]);
+        }
     }
 }
 

@@ -89,6 +89,13 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
 
         token[i].slot = ngx_http_tsface_zone_slot(zone, cp[i]->fingerprint);
 
+        if (token[i].slot
+            && ngx_http_tsface_slot_gate(zone, token[i].slot, cp[i]->gate_key)
+               != NGX_OK)
+        {
+            token[i].slot = NULL;
+        }
+
         if (token[i].slot == NULL) {
             ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
                           "tsface_zone \"%V\" is full: credentials \"%V\" "
@@ -98,10 +105,12 @@ ngx_http_tsface_token_start(ngx_cycle_t *cycle, ngx_shm_zone_t *zone,
         } else {
             /*
              * The master has just replaced a worker that died, maybe in an
-             * exchange: its lease is free again without waiting for its end.
+             * exchange or at the endpoint: its lease and its requests in
+             * flight end without waiting for their time.
              */
 
             (void) ngx_http_tsface_slot_reap_lease(zone, token[i].slot);
+            ngx_http_tsface_slot_reap_gate(zone, token[i].slot);
 
             /*
              * And a reload may have brought a secret that is not refused.
@@ -155,6 +164,13 @@ ngx_http_tsface_token_stop(void)
     }
 
     ngx_http_tsface_ntokens = 0;
+}
+
+
+ngx_http_tsface_slot_t *
+ngx_http_tsface_token_slot(const ngx_http_tsface_token_t *token)
+{
+    return token->slot;
 }
 
 
@@ -252,6 +268,9 @@ ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,
                                      NULL, 0);
 
     ngx_http_tsface_slot_exchange_stat(token->slot, &stat->exchange);
+
+    ngx_http_tsface_slot_gate_stat(token->zone, token->slot,
+                                   &token->credentials->gate, &stat->gate);
 
     stat->waiting = ngx_http_tsface_slot_waiting(token->zone, token->slot);
 

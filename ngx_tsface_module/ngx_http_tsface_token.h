@@ -16,6 +16,7 @@
 
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_zone.h"
+#include "ngx_http_tsface_zone_gate.h"
 
 
 /* Valid until the event loop turns: copy what is needed beyond. */
@@ -63,6 +64,10 @@ void ngx_http_tsface_token_unwait(ngx_http_tsface_token_t *token,
 void ngx_http_tsface_token_reject(ngx_http_tsface_token_t *token,
     ngx_uint_t generation);
 
+/* What it has in the zone; NULL: there was no room. */
+ngx_http_tsface_slot_t *ngx_http_tsface_token_slot(
+    const ngx_http_tsface_token_t *token);
+
 /* For the status page, all of it of the whole host. */
 typedef struct {
     ngx_http_tsface_slot_info_t     slot;
@@ -70,6 +75,7 @@ typedef struct {
     ngx_uint_t                      waiting;
     ngx_uint_t                      usable;      /* there is a token */
     ngx_msec_t                      serves;      /* how long it can be used */
+    ngx_http_tsface_zone_gate_stat_t gate;
 } ngx_http_tsface_token_stat_t;
 
 void ngx_http_tsface_token_stat(ngx_http_tsface_token_t *token,

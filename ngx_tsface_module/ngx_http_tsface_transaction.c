@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_admission.h"
 #include "ngx_http_tsface_attempt.h"
 #include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_journal.h"
@@ -55,8 +56,9 @@ static u_char *ngx_http_tsface_log_error(ngx_http_request_t *r,
 
 /*
  * The transaction.  What must never be reordered: nothing is forwarded before
- * the caller is known, the body is read as what it is, the limits agree and
- * the intent is on disk; nothing is answered before the outcome is.
+ * the caller is known, the body is read as what it is, the limits and the
+ * endpoint's gate agree and the intent is on disk; nothing is answered before
+ * the outcome is.
  */
 static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
     ngx_http_tsface_step_caller,          /* who asks */
@@ -65,6 +67,7 @@ static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
     ngx_http_tsface_body_step,            /* reads the body */
     ngx_http_tsface_body_check,           /* and understands it */
     ngx_http_tsface_limit_step,           /* how often */
+    ngx_http_tsface_admission_step,       /* is the endpoint up to it */
     ngx_http_tsface_attempt_intent,       /* written ahead  <----------+ */
     ngx_http_tsface_attempt_token,        /* ours, or the caller's own | */
     ngx_http_tsface_attempt_forward,      /* one attempt               | */
@@ -331,6 +334,7 @@ ngx_http_tsface_cleanup(void *data)
     }
 
     ngx_http_tsface_wait_end(ctx);
+    ngx_http_tsface_admission_end(ctx);
 
     if (ctx->recorded) {
         return;
@@ -518,6 +522,8 @@ ngx_http_tsface_step_refusal(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
     if (resumed == NGX_AGAIN) {
         ctx->result = "refused";
         ctx->recorded = 1;
+
+        ngx_http_tsface_admission_end(ctx);
 
         ngx_http_tsface_zone_refuse(ctx->zone, ctx->operation, ctx->problem);
 

@@ -16,6 +16,7 @@
 
 #include "ngx_http_tsface_answer.h"
 #include "ngx_http_tsface_forward.h"
+#include "ngx_http_tsface_gate.h"
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_operation.h"
@@ -31,7 +32,7 @@
 
 /* Rows of the table that steps go to by themselves. */
 enum {
-    NGX_HTTP_TSFACE_STEP_INTENT = 6,
+    NGX_HTTP_TSFACE_STEP_INTENT = 7,
     NGX_HTTP_TSFACE_STEP_TOKEN,
     NGX_HTTP_TSFACE_STEP_FORWARD,
     NGX_HTTP_TSFACE_STEP_OUTCOME,
@@ -73,6 +74,7 @@ typedef struct {
     ngx_http_tsface_problem_e           problem;
     ngx_http_tsface_answer_extra_t      extra;
     ngx_http_tsface_limits_t            limits;
+    ngx_http_tsface_gate_ticket_t       ticket;
 
     /* attempts, from 1 */
     ngx_uint_t                          attempts;
@@ -100,6 +102,7 @@ typedef struct {
     unsigned                            intent:1;        /* one is open */
     unsigned                            recorded:1;      /* its last word */
     unsigned                            answered:1;
+    unsigned                            admitted:1;      /* has a ticket */
     unsigned                            has_fingerprint:1;
     unsigned                            has_user_hmac:1;
 } ngx_http_tsface_ctx_t;

@@ -167,17 +167,24 @@ ngx_http_tsface_zone_rate(ngx_conf_t *cf, ngx_http_tsface_zone_t *zone,
 size_t
 ngx_http_tsface_zone_min_size(ngx_uint_t n)
 {
-    size_t  slot;
+    size_t  slot, gate;
 
-    /* the slab allocator rounds a slot up to a power of two */
+    /* the slab allocator rounds up to a power of two */
 
     for (slot = 64; slot < sizeof(ngx_http_tsface_slot_t); slot *= 2) {
         /* void */
     }
 
-    /* a slot, and a token of usual size with its successor beside it */
+    for (gate = 64; gate < sizeof(ngx_http_tsface_zone_gate_t); gate *= 2) {
+        /* void */
+    }
 
-    return 8 * ngx_pagesize + n * (slot + 2 * 2048);
+    /*
+     * a slot, its gate, and a token of usual size with its successor beside
+     * it
+     */
+
+    return 8 * ngx_pagesize + n * (slot + gate + 2 * 2048);
 }
 
 
@@ -373,6 +380,8 @@ ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone)
             }
         }
     }
+
+    ngx_http_tsface_zone_gate_expire(zone);
 }
 
 

@@ -4,7 +4,8 @@
  *
  * The layout of tsface_zone's memory, for the files that touch it and no
  * others: zone.c (zone and chains), slot.c (one credentials' slot),
- * zone_count.c (counters) and zone_trail.c (those of a trail).
+ * zone_gate.c (gates), zone_count.c (counters) and zone_trail.c (those of a
+ * trail).
  */
 
 
@@ -16,6 +17,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_gate.h"
 #include "ngx_http_tsface_zone.h"
 
 
@@ -30,8 +32,26 @@
                                         - NGX_HTTP_TSFACE_COUNT_SUCCESS + 1)
 
 
+typedef struct ngx_http_tsface_zone_gate_s  ngx_http_tsface_zone_gate_t;
+
+
+struct ngx_http_tsface_zone_gate_s {
+    ngx_http_tsface_zone_gate_t *next;
+    u_char                       key[NGX_HTTP_TSFACE_FINGERPRINT_LEN];
+    ngx_uint_t                   used;          /* by a slot: see expire */
+    uint64_t                     reaped;
+    ngx_uint_t                   opened;
+    ngx_uint_t                   pauses;
+    ngx_http_tsface_gate_t       gate;
+
+    /* without the lock */
+    ngx_atomic_t                 refused[NGX_HTTP_TSFACE_GATE_NVERDICTS];
+};
+
+
 struct ngx_http_tsface_slot_s {
     ngx_http_tsface_slot_t      *next;
+    ngx_http_tsface_zone_gate_t *gate;          /* of its own life */
     u_char                       fingerprint[NGX_HTTP_TSFACE_FINGERPRINT_LEN];
     ngx_atomic_t                 version;
     ngx_msec_t                   touched;
@@ -107,6 +127,8 @@ typedef struct {
      */
     ngx_http_tsface_slot_t      *slots[NGX_HTTP_TSFACE_ZONE_CHAINS];
 
+    ngx_http_tsface_zone_gate_t *gates[NGX_HTTP_TSFACE_ZONE_CHAINS];
+
     /* of the newest configuration; places of another pace are void */
     ngx_msec_t                   intervals[NGX_HTTP_TSFACE_NLANES];
     ngx_uint_t                   pace;
@@ -137,6 +159,12 @@ struct ngx_http_tsface_zone_s {
 
 /* Under the lock: gives up the slots that nobody has used for ten minutes. */
 void ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone);
+
+/* Under the lock: gives up the gates that no slot leads to. */
+void ngx_http_tsface_zone_gate_expire(ngx_http_tsface_zone_t *zone);
+
+/* Whether there is such a process; makes a system call. */
+ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 /* Under the lock: takes the token out of a slot; it is wiped where it lay. */
 void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,

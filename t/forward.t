@@ -29,6 +29,7 @@ http {
         read_timeout    1s;
         send_timeout    1s;
         connect_timeout 1s;
+        retry_after_max off;
     }
 
     server {

@@ -62,7 +62,7 @@ END
 http {
     %%HTTP%%
     %%TRAIL%%
-    tsface_zone zone=tsface:84k;
+    tsface_zone zone=tsface:92k;
 $blocks
     tsface_limit_zone \$http_x_day zone=day:32k rate=1r/d;
     tsface_limit_zone $key         zone=fast:32k rate=20r/s;
