@@ -15,6 +15,8 @@
 #include "ngx_http_tsface_token.h"
 
 
+static void ngx_http_tsface_ready_unavailable(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
 static ngx_int_t ngx_http_tsface_ready_retry(ngx_http_request_t *r,
     ngx_msec_t ms);
 
@@ -70,12 +72,17 @@ ngx_http_tsface_ready_handler(ngx_http_request_t *r)
     }
 
     if (missing == 0) {
-        ngx_http_tsface_page_add(&page, "{\"ready\":true}\n");
+        ngx_http_tsface_page_add(&page, "{\"ready\":true");
+        ngx_http_tsface_ready_unavailable(&page, tmcf);
+        ngx_http_tsface_page_add(&page, "}\n");
+
         return ngx_http_tsface_page_send(&page, NGX_HTTP_OK,
                                          "application/json");
     }
 
-    ngx_http_tsface_page_add(&page, "]}\n");
+    ngx_http_tsface_page_add(&page, "]");
+    ngx_http_tsface_ready_unavailable(&page, tmcf);
+    ngx_http_tsface_page_add(&page, "}\n");
 
     if (ngx_http_tsface_ready_retry(r, retry) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -83,6 +90,44 @@ ngx_http_tsface_ready_handler(ngx_http_request_t *r)
 
     return ngx_http_tsface_page_send(&page, NGX_HTTP_SERVICE_UNAVAILABLE,
                                      "application/json");
+}
+
+
+/*
+ * An endpoint that fails is one for every gateway: to take this one out of
+ * service would take out all, so it is told and no more.
+ */
+static void
+ngx_http_tsface_ready_unavailable(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf)
+{
+    ngx_uint_t                       i, n;
+    ngx_http_tsface_token_stat_t     stat;
+    ngx_http_tsface_credentials_t  **cp;
+
+    cp = tmcf->credentials.elts;
+    n = 0;
+
+    for (i = 0; i < tmcf->credentials.nelts; i++) {
+
+        if (!cp[i]->required) {
+            continue;
+        }
+
+        ngx_http_tsface_token_stat(cp[i]->token, &stat);
+
+        if (stat.gate.breaker == NGX_HTTP_TSFACE_BREAKER_CLOSED) {
+            continue;
+        }
+
+        ngx_http_tsface_page_add(page, "%s\"%V\"",
+                                 n++ ? "," : ",\"unavailable\":[",
+                                 &cp[i]->name);
+    }
+
+    if (n) {
+        ngx_http_tsface_page_add(page, "]");
+    }
 }
 
 
