@@ -488,6 +488,13 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_tsface_credentials_gate_check(cf, &tmcf->credentials,
+                                               credentials)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     credentials->index = tmcf->credentials.nelts;
     credentials->first = ngx_http_tsface_credentials_first(&tmcf->credentials,
                                                            credentials);

@@ -294,3 +294,51 @@ ngx_http_tsface_credentials_gate_init(ngx_conf_t *cf,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_http_tsface_credentials_gate_check(ngx_conf_t *cf,
+    const ngx_array_t *array, const ngx_http_tsface_credentials_t *credentials)
+{
+    ngx_uint_t                             i;
+    const ngx_http_tsface_gate_conf_t     *one, *two;
+    const ngx_http_tsface_credentials_t  **cp;
+
+    cp = array->elts;
+    one = &credentials->gate;
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (ngx_memcmp(cp[i]->gate_key, credentials->gate_key,
+                       NGX_HTTP_TSFACE_FINGERPRINT_LEN)
+            != 0)
+        {
+            continue;
+        }
+
+        two = &cp[i]->gate;
+
+        if (one->rate.rate == two->rate.rate
+            && one->rate.period == two->rate.period
+            && one->rate.burst == two->rate.burst
+            && one->concurrency == two->concurrency
+            && one->retry_after_max == two->retry_after_max
+            && one->failures == two->failures
+            && one->open == two->open
+            && one->open_max == two->open_max
+            && one->slow_start == two->slow_start)
+        {
+            return NGX_OK;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tsface_credentials \"%V\" and \"%V\" are one "
+                           "client at one endpoint: give them the same "
+                           "\"rate\", \"concurrency\", \"retry_after_max\", "
+                           "\"breaker\" and \"slow_start\"",
+                           &cp[i]->name, &credentials->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}

@@ -36,5 +36,13 @@ void ngx_http_tsface_credentials_gate_create(
 ngx_int_t ngx_http_tsface_credentials_gate_init(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 
+/*
+ * After gate_key is known: NGX_ERROR if one of those in the array has the
+ * same gate with other directives.
+ */
+ngx_int_t ngx_http_tsface_credentials_gate_check(ngx_conf_t *cf,
+    const ngx_array_t *array,
+    const ngx_http_tsface_credentials_t *credentials);
+
 
 #endif /* _NGX_HTTP_TSFACE_CREDENTIALS_GATE_H_INCLUDED_ */

@@ -30,6 +30,8 @@ static ngx_uint_t ngx_http_tsface_gate_throttle(ngx_http_tsface_gate_t *gate,
     uint64_t now, uint32_t random);
 static void ngx_http_tsface_gate_open(ngx_http_tsface_gate_t *gate,
     const ngx_http_tsface_gate_conf_t *conf, uint64_t now, uint32_t random);
+static uint64_t ngx_http_tsface_gate_pace(ngx_http_tsface_gate_t *gate,
+    const ngx_http_tsface_gate_conf_t *conf, uint64_t now);
 static void ngx_http_tsface_gate_slow_start(ngx_http_tsface_gate_t *gate,
     const ngx_http_tsface_gate_conf_t *conf, uint64_t since);
 static uint64_t ngx_http_tsface_gate_clock(const ngx_http_tsface_gate_t *gate,
@@ -56,6 +58,7 @@ ngx_http_tsface_gate_enter(ngx_http_tsface_gate_t *gate,
     ngx_http_tsface_gate_ticket_t *ticket, uint64_t *retry,
     ngx_uint_t *events)
 {
+    uint64_t                        clock;
     ngx_uint_t                      probing, in_flight;
     ngx_http_tsface_gcra_result_t   gcra;
     ngx_http_tsface_gate_holder_t  *holder;
@@ -99,9 +102,9 @@ ngx_http_tsface_gate_enter(ngx_http_tsface_gate_t *gate,
     }
 
     if (conf->rate.rate) {
-        ngx_http_tsface_gcra_decide(&conf->rate, gate->tat,
-                              ngx_http_tsface_gate_clock(gate, conf, now),
-                              &gcra);
+        clock = ngx_http_tsface_gate_pace(gate, conf, now);
+
+        ngx_http_tsface_gcra_decide(&conf->rate, gate->tat, clock, &gcra);
 
         if (gcra.retry) {
             *retry = ngx_http_tsface_gate_unclock(gate, conf, gcra.retry, now);
@@ -159,12 +162,18 @@ ngx_http_tsface_gate_settle(ngx_http_tsface_gate_t *gate,
     uint64_t    until;
     ngx_uint_t  events;
 
+    /* a reload may have brought a lower bound */
+
+    gate->throttled_until = ngx_min(gate->throttled_until,
+                                    now + conf->retry_after_max);
+    gate->open_until = ngx_min(gate->open_until, now + conf->open_max);
+
     events = 0;
     until = gate->throttled_until;
 
-    if (until && (until <= now || conf->retry_after_max == 0)) {
+    if (until && until <= now) {
         gate->throttled_until = 0;
-        ngx_http_tsface_gate_slow_start(gate, conf, ngx_min(until, now));
+        ngx_http_tsface_gate_slow_start(gate, conf, until);
         events = NGX_HTTP_TSFACE_GATE_EV_UNTHROTTLED;
     }
 
@@ -248,9 +257,32 @@ ngx_http_tsface_gate_again(ngx_http_tsface_gate_t *gate,
         return;
     }
 
-    clock = ngx_http_tsface_gate_clock(gate, conf, now);
+    clock = ngx_http_tsface_gate_pace(gate, conf, now);
 
     gate->tat = ngx_max(gate->tat, clock) + conf->rate.interval;
+}
+
+
+/*
+ * The rate's clock.  After a reload with another rate nobody is to wait by
+ * the old one.
+ */
+static uint64_t
+ngx_http_tsface_gate_pace(ngx_http_tsface_gate_t *gate,
+    const ngx_http_tsface_gate_conf_t *conf, uint64_t now)
+{
+    uint64_t  clock, last;
+
+    clock = ngx_http_tsface_gate_clock(gate, conf, now);
+
+    if (gate->interval != conf->rate.interval) {
+        gate->interval = conf->rate.interval;
+
+        last = clock + conf->rate.tolerance + conf->rate.interval;
+        gate->tat = ngx_min(gate->tat, last);
+    }
+
+    return clock;
 }
 
 

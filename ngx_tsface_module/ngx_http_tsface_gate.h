@@ -107,6 +107,7 @@ typedef struct {
     uint64_t                        throttled_until;    /* 0: it is not */
 
     /* the rate's clock stands still, and then runs slow, in a slow start */
+    uint64_t                        interval;   /* that tat was made with */
     uint64_t                        tat;
     uint64_t                        lag;        /* behind the real one */
     uint64_t                        slow_since; /* 0: no slow start */

@@ -283,6 +283,40 @@ budget(void)
 }
 
 
+/* What was there before a reload. */
+static void
+others(void)
+{
+    ticket_t  t;
+
+    fresh();
+    rate(1, 60, 3);
+    while (enter(1, &t) == OK) { /* void */ }
+    check(retry == 60 * S, "a minute");
+    rate(100, 1, 1);
+    check(enter(1, &t) == BUSY && retry == 10 * MS, "not by the old rate");
+
+    fresh();
+    conf.retry_after_max = 3600 * S;
+    check(enter(1, &t) == OK && leave(1, &t, TOO_MANY, 1800 * S), "pause");
+    conf.retry_after_max = 60 * S;
+    check(enter(1, &t) == THROTTLED && retry == 60 * S, "not the old bound");
+    now += 59 * S;
+    check(enter(1, &t) == THROTTLED && retry == S, "which ends");
+    conf.retry_after_max = 0;
+    check(enter(1, &t) == OK && events == UNTHROTTLED, "off");
+
+    fresh();
+    conf.failures = 1;
+    conf.open = conf.open_max = 3600 * S;
+    check(enter(1, &t) == OK && leave(1, &t, FAILED, 0) == OPENED, "open");
+    conf.open = conf.open_max = 60 * S;
+    check(enter(1, &t) == UNAVAIL && retry == 60 * S, "not so long");
+
+    done("reloads");
+}
+
+
 static void
 slow_start(void)
 {
@@ -690,6 +724,7 @@ main(void)
     pauses();
     breaker();
     budget();
+    others();
     slow_start();
     traces();
 
