@@ -104,7 +104,8 @@ ngx_http_tsface_gate_enter(ngx_http_tsface_gate_t *gate,
     if (conf->rate.rate) {
         clock = ngx_http_tsface_gate_pace(gate, conf, now);
 
-        ngx_http_tsface_gcra_decide(&conf->rate, gate->tat, clock, &gcra);
+        ngx_http_tsface_gcra_decide(&conf->rate, 0, gate->tat, clock,
+                                    &gcra);
 
         if (gcra.retry) {
             *retry = ngx_http_tsface_gate_unclock(gate, conf, gcra.retry, now);

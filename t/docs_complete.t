@@ -138,7 +138,7 @@ described('results', 5, sub { row('audit.md', 'result') =~ /`\Q$_[0]\E`/ },
 # --- status: fields, states, classes, counters
 
 my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
-    $source{status} =~ /ngx_http_tsface_status_(?:classes|counters|states)\[\]
+    $source{status} =~ /ngx_http_tsface_status_(?:breakers|classes|counters|states)\[\]
         [ ]=[ ]\{(.*?)\}/gsx;
 
 described('fields of the status', 30, sub { row('status.md', $_[0]) },
