@@ -32,7 +32,7 @@ ngx_http_tsface_flood_over(const ngx_http_tsface_gcra_t *gcra, uint64_t *tat,
 {
     ngx_http_tsface_gcra_result_t  result;
 
-    ngx_http_tsface_gcra_decide(gcra, *tat, now, &result);
+    ngx_http_tsface_gcra_decide(gcra, 0, *tat, now, &result);
 
     *tat = result.tat;
 
