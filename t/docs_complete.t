@@ -143,7 +143,7 @@ my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
 
 described('fields of the status', 30, sub { row('status.md', $_[0]) },
     literals($source{status_json} . $source{status_trails}
-    . $source{status_limits}) =~ /"(\w+)":/g);
+    . $source{status_limit}) =~ /"(\w+)":/g);
 
 described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[0]\E`/ },
     sort(keys %in_array),
@@ -152,7 +152,7 @@ described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[
 # --- metrics, with their types and labels
 
 my $metrics = $source{status_prometheus} . $source{status_trails}
-    . $source{status_limits};
+    . $source{status_limit};
 my %type = ($metrics =~
         /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
     $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg,

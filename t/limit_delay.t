@@ -96,7 +96,14 @@ sub statuses { return join ' ', map { answer($_)->status } @_ }
 # --- in order, at the rate, the sixth is too many
 
 my $start = time;
-my @sockets = map { sleep 0.02; begin('a', "user-$_") } 1 .. 6;
+my @sockets;
+for my $i (1 .. 6) {
+    push @sockets, begin('a', "user-$i");
+    $t->wait_for(sub {
+        my $stat = limit_stat('queue');
+        return $stat->{allowed} + $stat->{delayed} >= $i;
+    }, 5) if $i < 6;
+}
 my $refused = answer($sockets[5]);
 is $refused->status . ' ' . $refused->problem, '429 limited',
     'one more than may wait is refused';
