@@ -91,6 +91,14 @@ for my $record (@records) {
     ok !@wrong, "$record->{type}: valid" or diag explain(\@wrong, $record);
 }
 
+# what another worker writes for one that was killed
+for my $intent (@{ $kind{intent} }) {
+    my $orphan = { %$intent, type => 'outcome', result => 'unknown',
+        reason => 'orphaned' };
+    push @{ $kind{outcome} }, $orphan;
+    is join(' ', record_errors($orphan)), '', 'an orphan: valid';
+}
+
 # not written by this version, but allowed to be there
 push @{ $kind{close} }, { %{ $kind{open}[0] }, type => 'close' };
 delete $kind{close}[0]{reason};
@@ -195,6 +203,15 @@ refused('a user of revoke_me', $kind{intent}[0],
     sub { $_[0]{operation} = 'face.revoke_me' });
 refused('unknown with a status', $_, sub { $_[0]{upstream_status} = 204 })
     for grep { $_->{result} eq 'unknown' } @{ $kind{outcome} };
+for my $outcome (@{ $kind{outcome} }) {
+    my $orphan = ($outcome->{reason} || '') eq 'orphaned';
+    for my $name (qw(status sent duration_ms)) {
+        refused("an outcome without $name", $outcome,
+            sub { delete $_[0]{$name} }) if !$orphan;
+        refused("an orphan with $name", $outcome, sub { $_[0]{$name} =
+            $name eq 'sent' ? JSON::PP::true : 204 }) if $orphan;
+    }
+}
 refused('a refusal that was sent', $kind{refusal}[0],
     sub { $_[0]{sent} = JSON::PP::true });
 ok !@taken, 'nor what does not go together' or diag @taken;

@@ -14,27 +14,37 @@ my $sandbox = $t->sandbox;
 my $nobody = TSFace::Test::free_port();
 my $token_port = $t->fake_token_server;
 my $garbage = $t->fake_server(sub { syswrite $_[0], "HTTP/9 what\r\n\r\n" });
+my $throttle = $t->fake_server(sub {
+    read_request($_[0], time + 5);
+    syswrite $_[0], "HTTP/1.1 429 Slow Down\r\nRetry-After: 30\r\n"
+        . "Content-Length: 0\r\n\r\n";
+});
 my $silence = $t->fake_server(sub { sleep 10 });
 $t->secret('wrong.secret', 'not-the-secret-of-the-client');
 $t->allow(qr/shutdown timeout|open socket/);
 
 sub fake {
-    my ($name, $endpoint) = @_;
+    my ($name, $endpoint, $more) = @_;
+    $more ||= '';
     return <<"END";
     tsface_credentials $name {
         endpoint        $endpoint/cis;
         token_endpoint  http://127.0.0.1:$token_port/oidc/token;
-        client_id       fake;
+        client_id       $name;
         client_secret   file:%%DIR%%/secrets/wrong.secret;
         read_timeout    500ms;
         connect_timeout 500ms;
+        $more
     }
 END
 }
 
 my $fakes = join '', fake(garbage => "http://127.0.0.1:$garbage"),
     fake(silence => "http://127.0.0.1:$silence"), fake(closed => "http://127.0.0.1:$nobody"),
-    fake(nameless => 'https://nowhere.test');
+    fake(nameless => 'https://nowhere.test'),
+    fake(throttled => "http://127.0.0.1:$throttle"),
+    fake(down => "http://127.0.0.1:$nobody", 'breaker failures=1 open=1m;'),
+    fake(busy => "http://127.0.0.1:$garbage", 'rate 1r/d;');
 
 $t->start(<<"END");
 %%GLOBALS%%
@@ -121,6 +131,9 @@ my %provoke = (
         $t->revoke('user-1', headers => [ @headers ]);
         $t->revoke('user-1', headers => [ @headers ]);
     },
+    endpoint_throttled => sub { using('throttled'); using('throttled') },
+    endpoint_unavailable => sub { using('down'); using('down') },
+    endpoint_busy => sub { using('busy'); using('busy') },
     unknown_credentials => sub { using('nobody') },
     no_token => [ sub { using('broken') }, 'refusal', 1 ],
     audit_failed => [ \&late, 'refusal', 1 ],
@@ -160,7 +173,7 @@ sub late {
 
 sub lock_file {
     my ($fh, $type) = @_;
-    return fcntl $fh, F_SETLK, pack 's! s! x4 q q l', $type, 0, 0, 0, 0;
+    return fcntl $fh, F_SETLK, pack 's s x4 q q l', $type, 0, 0, 1, 0;
 }
 
 is $t->revoke('user-1')->status, 204, 'a token is there';
