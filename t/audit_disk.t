@@ -1,0 +1,346 @@
+#!/usr/bin/perl
+# A disk that hangs, and one that fails: nothing is forwarded without a record
+# that is on disk, the callers are told in time, other requests are served, and
+# all of it ends by itself.  nginx runs with a shim before libc that makes the
+# trail's write() and fdatasync() do what a file says.
+#
+# TSFACE_TEST_LONG=1: the disk hangs for 30 seconds, not 7.
+
+use lib 't/lib';
+use TSFace::Test;
+
+my $cc = $ENV{CC} || 'gcc';
+plan(skip_all => 'a shim cannot be loaded before the sanitizer or valgrind')
+    if $ENV{TSFACE_SANITIZE} || $ENV{TSFACE_TEST_VALGRIND};
+plan(skip_all => "no compiler: $cc") if system "$cc --version >/dev/null 2>&1";
+
+my $hang = $ENV{TSFACE_TEST_LONG} ? 30 : 7;
+
+my $t = TSFace::Test->new(workers => 2, timeout => 120 + 5 * $hang);
+my $sandbox = $t->sandbox;
+my $dir = $t->dir;
+$t->allow(qr/audit trail|tsface/);
+
+# --- the shim: what the system calls on trail.jsonl are to do
+
+my $source = $t->write_file('tmp/disk.c', <<'END');
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static volatile struct {
+    int32_t  write_error;
+    int32_t  sync_error;
+    int32_t  write_hangs;
+    int32_t  sync_hangs;
+    int32_t  half;           /* of the bytes are written before the error */
+} *disk;
+
+__attribute__((constructor)) static void
+disk_init(void)
+{
+    int   fd;
+    void  *p;
+
+    fd = open(DISK_FILE, O_RDONLY);
+    if (fd == -1) {
+        _exit(90);
+    }
+
+    p = mmap(NULL, sizeof(*disk), PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+        _exit(91);
+    }
+
+    close(fd);
+    disk = p;
+}
+
+static int
+disk_trail(int fd)
+{
+    char     name[64], path[512];
+    ssize_t  n;
+
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    n = readlink(name, path, sizeof(path));
+
+    return n > 12 && memcmp(path + n - 12, "/trail.jsonl", 12) == 0;
+}
+
+ssize_t
+write(int fd, const void *buf, size_t n)
+{
+    if (disk && (disk->write_error || disk->write_hangs) && disk_trail(fd)) {
+
+        while (disk->write_hangs) {
+            usleep(20000);
+        }
+
+        if (disk->write_error && disk->half && n > 1) {
+            return syscall(SYS_write, fd, buf, n / 2);
+        }
+
+        if (disk->write_error) {
+            errno = disk->write_error;
+            return -1;
+        }
+    }
+
+    return syscall(SYS_write, fd, buf, n);
+}
+
+int
+fdatasync(int fd)
+{
+    if (disk && (disk->sync_error || disk->sync_hangs) && disk_trail(fd)) {
+
+        while (disk->sync_hangs) {
+            usleep(20000);
+        }
+
+        if (disk->sync_error) {
+            errno = disk->sync_error;
+            return -1;
+        }
+    }
+
+    return syscall(SYS_fdatasync, fd);
+}
+END
+
+my ($code, $output) = $t->run(30, $cc, qw(-shared -fPIC -O1 -Wall -Werror),
+    "-DDISK_FILE=\"$dir/disk\"", '-o', "$dir/disk.so", $source);
+is $code, 0, 'the shim is built' or BAIL_OUT($output);
+
+my %error = (EIO => 5, EROFS => 30);
+
+# disk(): it is well.
+sub disk {
+    my (%o) = @_;
+    open my $fh, '+>>', "$dir/disk" or die "disk: $!\n";
+    close $fh;
+    open $fh, '+<', "$dir/disk" or die "disk: $!\n";
+    syswrite $fh, pack 'l5', map { $o{$_} || 0 }
+        qw(write_error sync_error write_hangs sync_hangs half);
+    close $fh;
+    return;
+}
+
+disk();
+chmod 0644, "$dir/disk";
+mkdir "$dir/lenient" or die;
+chmod 0777, "$dir/lenient";
+
+{
+    local $ENV{LD_PRELOAD} = "$dir/disk.so";
+    $t->start(<<'END');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+
+    tsface_credentials sandbox {
+        %%ENDPOINT%%
+        %%CLIENT%%
+        read_timeout 60s;
+    }
+
+    tsface_audit_trail trail {
+        file    %%DIR%%/trail/trail.jsonl;
+        key     file:%%DIR%%/secrets/audit.key;
+        timeout 1s;
+    }
+    tsface_audit_trail other {
+        file    %%DIR%%/trail/other.jsonl;
+        key     file:%%DIR%%/secrets/audit.key;
+        timeout 1s;
+    }
+    tsface_audit_trail lenient {
+        file       %%DIR%%/lenient/trail.jsonl;
+        key        file:%%DIR%%/secrets/audit.key;
+        timeout    1s;
+        on_failure forward;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        tsface_caller $http_x_caller;
+        location / { tsface_pass sandbox; tsface_audit trail; }
+        location = /status { tsface_status json; }
+    }
+    server {
+        listen 127.0.0.1:%%PORT_1%%;
+        tsface_caller $http_x_caller;
+        location / { tsface_pass sandbox; tsface_audit other; }
+    }
+    server {
+        listen 127.0.0.1:%%PORT_2%%;
+        tsface_caller $http_x_caller;
+        location / { tsface_pass sandbox; tsface_audit lenient; }
+    }
+}
+END
+}
+
+my $tool = $ENV{TSFACE_AUDIT} || "$TSFace::Test::ROOT/build-out/tsface-audit";
+my $file = "$dir/trail/trail.jsonl";
+
+sub seen { return scalar(() = $sandbox->revokes) }
+
+sub trail {
+    my ($name) = @_;
+    my ($trail) = grep { $_->{name} eq $name }
+        @{ http($t->port, 'GET', '/status')->json->{trails} };
+    return $trail;
+}
+
+sub log_since {
+    my ($from) = @_;
+    return substr $t->error_log, $from;
+}
+
+# Refused in time, with nothing forwarded.
+sub refused {
+    my ($n, $what) = @_;
+    my $before = seen();
+    for (1 .. $n) {
+        my $start = time;
+        my $answer = $t->revoke('user-1');
+        my $took = time - $start;
+        is $answer->status, 503, "$what: 503";
+        is $answer->problem, 'audit_failed', "$what: audit_failed";
+        cmp_ok $took, '<', 1 + 2 * $t->{slow}, sprintf '%s: after %.2f s',
+            $what, $took;
+    }
+    is seen(), $before, "$what: nothing is forwarded";
+    return;
+}
+
+# It goes on by itself; the trail is whole, and every revoke that was seen has
+# its intent, whose outcome or refusal follows.
+sub recovers {
+    my ($what) = @_;
+    ok $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10),
+        "$what: over, by itself";
+    ok $t->wait_for(sub { !trail('trail')->{failing_workers}
+        || !$t->revoke('user-1') }, 10), "$what: no worker fails any more";
+
+    my (%intent, %open);
+    for my $r ($t->records) {
+        my $id = $r->{request_id} or next;
+        $intent{$id} = $open{$id} = 1 if $r->{type} eq 'intent';
+        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
+    }
+    is_deeply [ keys %open ], [], "$what: no intent is open";
+
+    SKIP: {
+        skip 'no tsface-audit', 1 if !-x $tool;
+        my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start',
+            '--key', "$dir/secrets/audit.key", $file);
+        is $exit, 0, "$what: tsface-audit verify" or diag $said;
+    }
+    return;
+}
+
+is $t->revoke('user-1')->status, 204, 'revoked';
+is $t->revoke('user-1', port => $t->port(1))->status, 204, 'with another trail';
+
+# --- hung sink: Vault serves nobody while an audit device blocks
+
+for my $call (qw(sync write)) {
+    my $what = "$call hangs";
+    my $from = length $t->error_log;
+    my $start = time;
+    disk("${call}_hangs" => 1);
+    refused(2, $what);
+
+    my ($slowest, $bad) = (0, 0);
+    while (time < $start + $hang) {
+        my $began = time;
+        $bad++ if $t->revoke('user-2', port => $t->port(1))->status != 204;
+        $bad++ if http($t->port, 'GET', '/status')->status != 200;
+        my $took = time - $began;
+        $slowest = $took if $took > $slowest;
+        sleep 0.1;
+    }
+    is $bad, 0, "$what: requests of another trail are served meanwhile";
+    cmp_ok $slowest, '<', 1 * $t->{slow}, sprintf
+        '%s: the slowest after %.3f s', $what, $slowest;
+    refused(1, "$what still");
+    like log_since($from),
+        qr/\[crit\].*"trail": a batch for ".*" has been in the works for \d+ ms/,
+        "$what: said at crit";
+    cmp_ok trail('trail')->{queued}, '>', 0, "$what: records wait";
+
+    disk();
+    recovers($what);
+    is trail('trail')->{queued}, 0, "$what: none waits any more";
+}
+
+# --- it hangs when the revoke is made: the caller is told that it was
+
+$sandbox->fault(kind => 'delay', path => 'revoke', ms => 1000, user => 'user-3');
+my $before = seen();
+my $socket = connect_to($t->port);
+syswrite $socket, TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
+    json => { user_id => 'user-3' }, headers => [ 'X-Caller', 'late' ]);
+ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'it is under way';
+disk(sync_hangs => 1);
+my $answer = read_answer($socket, time + 10, 'POST');
+is $answer->status, 503, 'an outcome that hangs: 503';
+is $answer->problem, 'outcome_unrecorded', 'and why';
+disk();
+recovers('an outcome that hangs');
+is scalar(grep { ($_->{caller} || '') eq 'late' && $_->{result} eq 'success' }
+    $t->records(type => qr/outcome/)), 1, 'it is recorded, late';
+
+# --- errors
+
+for my $row (
+    [ 'write_error', 'EIO', 'write\(\)' ],
+    [ 'sync_error', 'EIO', 'fdatasync\(\)' ],
+    [ 'write_error', 'EROFS', 'write\(\)' ],
+    [ 'write_error', 'EIO', 'write\(\)', half => 1 ],
+) {
+    my ($kind, $name, $call, %o) = @$row;
+    my $what = $name . ($o{half} ? ' after half' : '') . " of $call" =~ s/\\//gr;
+    my $from = length $t->error_log;
+    my $failures = trail('trail')->{failures}{$name};
+    disk($kind => $error{$name}, %o);
+    refused(2, $what);
+    like log_since($from), qr/\[crit\].*"trail": $call "\Q$file\E" failed; /,
+        "$what: said at crit";
+    like log_since($from), qr/nothing is forwarded .*\($error{$name}: /,
+        "$what: and what follows";
+    my $trail = trail('trail');
+    is $trail->{state}, 'failing', "$what: the status says so";
+    cmp_ok $trail->{failures}{$name}, '>=', $failures + 2,
+        "$what: counted";
+    is $trail->{errno}, $error{$name}, "$what: errno";
+    disk();
+    recovers($what);
+    like log_since($from), qr/\[notice\].*"trail": ".*" is written again, \d+ /,
+        "$what: said when it is over";
+}
+
+# --- on_failure forward: not without a word
+
+my $from = length $t->error_log;
+$before = seen();
+disk(sync_hangs => 1);
+is $t->revoke('user-1', port => $t->port(2))->status, 204,
+    'forward: a disk that hangs, 204';
+is seen(), $before + 1, 'forwarded';
+like log_since($from), qr/\[crit\].*tsface forwards without an intent record/,
+    'crit for the request';
+disk();
+ok $t->wait_for(sub { trail('lenient')->{queued} == 0 }, 10), 'it goes on';
+
+done_testing;
