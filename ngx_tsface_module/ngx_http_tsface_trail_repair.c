@@ -137,6 +137,12 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
         fd = -1;
     }
 
+    /* its records are nowhere any more, though none is missing at the end */
+
+    if (fd != -1 && sb.st_nlink == 0) {
+        result->flags |= NGX_HTTP_TSFACE_TRAIL_DELETED;
+    }
+
     if (fd == -1) {
         fd = ngx_http_tsface_trail_repair_find(disk, end->ino, &sb);
     }

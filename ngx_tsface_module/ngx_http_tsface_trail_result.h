@@ -22,6 +22,7 @@
 #define NGX_HTTP_TSFACE_TRAIL_SHRUNK     0x08  /* records are missing */
 #define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
 #define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
+#define NGX_HTTP_TSFACE_TRAIL_DELETED    0x40  /* the file before has no name */
 
 
 typedef struct {

@@ -127,6 +127,14 @@ ngx_http_tsface_writer_found(ngx_log_t *log,
                       "\"%V\": somebody cut, emptied, deleted or replaced it",
                       &trail->name, &trail->path);
     }
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_DELETED) {
+        ngx_log_error(NGX_LOG_CRIT, log, 0,
+                      "audit trail \"%V\": the file that was \"%V\" was "
+                      "deleted, with its records; or it was compressed at "
+                      "once, which delaycompress of logrotate prevents",
+                      &trail->name, &trail->path);
+    }
 }
 
 

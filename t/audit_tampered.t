@@ -77,13 +77,15 @@ sub clean {
 
 sub revoked {
     my ($what, $n) = @_;
+    my $before = () = $sandbox->revokes;
     my @answers = map { $t->revoke('user-2') } 1 .. $n || 1;
     is_deeply [ map { $_->status } @answers ], [ (204) x @answers ],
         "$what: 204";
     my %intent = map { $_->{request_id} => 1 }
         grep { $_->{type} eq 'intent' } map { @{
             (TSFace::Trail::read_trail($_, ''))[0] } } glob "$dir/trail*/*.jsonl*";
-    my @lacking = grep { !$intent{ $_->header('X-Request-ID') } } @answers;
+    my @seen = map { $_->{headers}{'x-request-id'} } $sandbox->revokes;
+    my @lacking = grep { !$intent{$_} } @seen[$before .. $#seen];
     is scalar @lacking, 0, "$what: each has an intent in a file";
     return;
 }
@@ -110,6 +112,7 @@ sub recovers {
 fresh();
 unlink $file or die;
 revoked('the file was deleted', 2);
+said('the file was deleted', qr/\[crit\].*"trail": the file that was ".*" was deleted/);
 recovers('the file was deleted');
 ok -s $file, 'the file was deleted: it is there again';
 my ($first) = $t->records;
@@ -208,6 +211,13 @@ whole('the folder is back', $file);
 
 clean();
 fresh();
+# a worker follows the name with a batch: until all have the file
+$t->wait_for(sub {
+    $t->revoke('user-1');
+    return !grep { my $pid = $_;
+        !grep { (readlink($_) || '') eq $file } glob "/proc/$pid/fd/*"
+    } $t->workers;
+}, 10) or die "a worker does not follow\n";
 chmod 0, $file or die;
 chown 0, 0, $file;
 revoked('the file was closed to workers, which have it open', 4);
@@ -238,7 +248,7 @@ is $t->revoke('user-5', headers => [ 'X-Limit', 'a' ])->status, 204, 'one';
 my $limited = $t->revoke('user-5', headers => [ 'X-Limit', 'a' ]);
 is $limited->problem, 'limited', 'limited requests are refused';
 my @records = $t->wait_records(1, type => qr/refusal/,
-    request_id => $limited->header('X-Request-ID'));
+    request_id => $limited->json->{request_id});
 is_deeply [ map { "$_->{type} $_->{reason}" } @records ],
     [ 'refusal limited' ], 'and audited';
 
