@@ -46,7 +46,7 @@ test-unit: all	## run the unit tests in C only
 
 # One at a time: they measure what happens under their own load.
 
-test-long:	## 1,000 reloads under load, 240 kills: the tests that can last
+test-long:	## 1,000 reloads, 240 kills, 30 s of a hung disk: what can last
 	@$(DEPS) build test
 	@bash build/build.sh
 	@TSFACE_TEST_LONG=1 JOBS=$${JOBS:-1} bash build/test.sh plain \

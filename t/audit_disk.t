@@ -189,7 +189,7 @@ http {
 END
 }
 
-my $tool = $ENV{TSFACE_AUDIT} || "$TSFace::Test::ROOT/build-out/tsface-audit";
+my $tool = $t->audit_tool;
 my $file = "$dir/trail/trail.jsonl";
 
 sub seen { return scalar(() = $sandbox->revokes) }
@@ -240,12 +240,9 @@ sub recovers {
     }
     is_deeply [ keys %open ], [], "$what: no intent is open";
 
-    SKIP: {
-        skip 'no tsface-audit', 1 if !-x $tool;
-        my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start',
-            '--key', "$dir/secrets/audit.key", $file);
-        is $exit, 0, "$what: tsface-audit verify" or diag $said;
-    }
+    my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start', '--key',
+        "$dir/secrets/audit.key", $file);
+    is $exit, 0, "$what: tsface-audit verify" or diag $said;
     return;
 }
 

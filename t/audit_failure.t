@@ -105,6 +105,10 @@ is $status->{refusals}{audit_failed}, $refused, 'status: refusals'
 ok $t->wait_for(sub { http($t->port, 'GET', '/metrics')->body
     =~ /^tsface_trail_failing_workers\{trail="strict"\} [1-9]$/m }, 5),
     'the metrics say that a trail fails';
+my ($strict) = grep { $_->{name} eq 'strict' } @{ $status->{trails} };
+cmp_ok $strict->{failures}{ENOSPC}, '>=', 3, 'failures by error';
+cmp_ok $strict->{lost}, '>=', $strict->{failures}{ENOSPC}, 'and records lost';
+is $strict->{errno}, 28, 'errno';
 my $unrecorded = () = $t->error_log =~ /could not record the outcome/g;
 is $status->{requests}{unrecorded}, $unrecorded, 'status: outcomes unrecorded'
     if ok $unrecorded, 'some outcomes were not recorded';
@@ -115,6 +119,9 @@ is $t->revoke('user-1')->status, 204, 'there is room again';
 
 my @records = $t->records(file => "$dir/small/strict.jsonl");
 ok @records >= 4, 'the trail goes on, and its chain holds';
+my ($exit, $said) = $t->run(20, $t->audit_tool, 'verify', '--from-start',
+    '--key', "$dir/secrets/audit.key", "$dir/small/strict.jsonl");
+is $exit, 0, 'tsface-audit verify: whole' or diag $said;
 
 $t->stop;
 system 'umount', "$dir/small";

@@ -36,8 +36,7 @@ http {
 }
 END
 
-my $tool = $ENV{TSFACE_AUDIT} || "$TSFace::Test::ROOT/build-out/tsface-audit";
-plan(skip_all => 'no tsface-audit') if !-x $tool;
+my $tool = $t->audit_tool;
 
 # (exit code, what it says) of verify.
 sub verify {

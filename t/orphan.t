@@ -175,20 +175,16 @@ is_deeply [ sort map { $_->{caller} } in_new() ],
 # the chain, over both files, and what the tool makes of it
 $t->stop;
 $t->allow(qr/^trail: (?:line 1: the mac|outcome without intent)/);
-my $tool = "$TSFace::Test::ROOT/build-out/tsface-audit";
-SKIP: {
-    skip 'no tsface-audit', 4 if !-x $tool;
-    my @key = ('--key', $t->dir . '/secrets/audit.key');
-    my ($code, $said) = $t->run(20, $tool, 'verify', '--from-start', @key,
-        "$file.1", $file);
-    is $code, 0, 'tsface-audit verify: whole' or diag $said;
-    ($code, $said) = $t->run(20, $tool, 'orphans', @key, "$file.1", $file);
-    is $code, 0, 'orphans';
-    is $said, "0 orphan intents\n", 'there are none';
-    ($code, $said) = $t->run(20, $tool, 'show', '--json', @key, '--result',
-        'unknown', "$file.1", $file);
-    is scalar(() = $said =~ /"reason":"orphaned"/g), $n + 2,
-        'show --result unknown';
-}
+my $tool = $t->audit_tool;
+my @key = ('--key', $t->dir . '/secrets/audit.key');
+my ($code, $said) = $t->run(20, $tool, 'verify', '--from-start', @key,
+    "$file.1", $file);
+is $code, 0, 'tsface-audit verify: whole' or diag $said;
+($code, $said) = $t->run(20, $tool, 'orphans', @key, "$file.1", $file);
+is $code, 0, 'orphans';
+is $said, "0 orphan intents\n", 'there are none';
+($code, $said) = $t->run(20, $tool, 'show', '--json', @key, '--result',
+    'unknown', "$file.1", $file);
+is scalar(() = $said =~ /"reason":"orphaned"/g), $n + 2, 'show --result unknown';
 
 done_testing;

@@ -85,4 +85,24 @@ sub wait_records {
     return $self->records(%o);
 }
 
+# The path of tsface-audit: what was built, or is built here.
+
+sub audit_tool {
+    my ($self) = @_;
+
+    return $self->{audit_tool} if $self->{audit_tool};
+
+    my $tool = ($ENV{OUT} || "$TSFace::Test::ROOT/build-out") . '/tsface-audit';
+    if (!-x $tool) {
+        $tool = "$self->{dir}/tmp/tsface-audit";
+        local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE}
+            || "$TSFace::Test::ROOT/build-out/tree";
+        my ($code, $said) = $self->run(120, 'bash',
+            "$TSFace::Test::ROOT/build/tools.sh", $tool);
+        die "tsface-audit does not compile: $said\n" if $code;
+    }
+
+    return $self->{audit_tool} = $tool;
+}
+
 1;
