@@ -23,6 +23,8 @@ http {
     %%CREDENTIALS%%
     %%TRAIL%%
 
+    tsface_limit_zone \$http_x_turn zone=turn:1m rate=1r/s;
+
     server {
         listen 127.0.0.1:%%PORT_0%% $old_way;
         listen 127.0.0.1:%%PORT_1%% $old_way ssl;
@@ -33,6 +35,7 @@ http {
             tsface_pass   sandbox;
             tsface_caller \$http_x_caller;
             tsface_audit  trail;
+            tsface_limit  zone=turn delay=20;
         }
     }
 }
@@ -283,6 +286,32 @@ syswrite $socket, frame(HEADERS, END_HEADERS, 203, request())
 $t->wait_for(sub { refusals() > $closed }, 5);
 is scalar(() = refusals()), $closed + 1,
     'reset within its body: a refusal, client_closed';
+
+# --- reset, and the connection dropped, while they wait for their turn
+
+$n = () = $t->records(type => qr/intent/);
+$closed = () = refusals();
+$socket = h2_connect();
+syswrite $socket, join '', map { frame(HEADERS, END_HEADERS, $_,
+    request('x-turn', 'a')) . frame(DATA, END_STREAM, $_, $body) } 1, 3, 5, 7;
+frames($socket, sub { $_[0]{type} == HEADERS && $_[0]{stream} == 1 });
+syswrite $socket, join '', map { frame(RST_STREAM, 0, $_, pack 'N', 8) } 3, 7;
+$t->wait_for(sub { refusals() >= $closed + 2 }, 5);
+is scalar(() = refusals()), $closed + 2,
+    'reset while it waits for its turn: a refusal, client_closed';
+my ($third) = grep { $_->{type} == HEADERS && $_->{stream} == 5 }
+    frames($socket, sub { $_[0]{type} == HEADERS && $_[0]{stream} == 5 }, 10);
+is status($third), 204, 'another gets its turn';
+
+my $second = h2_connect();
+syswrite $second, join '', map { frame(HEADERS, END_HEADERS, $_,
+    request('x-turn', 'b')) . frame(DATA, END_STREAM, $_, $body) } 1, 3, 5;
+frames($second, sub { $_[0]{type} == HEADERS });
+close $second;
+$t->wait_for(sub { refusals() >= $closed + 4 }, 5);
+is scalar(() = refusals()), $closed + 4, 'the connection goes: both at once';
+is scalar(() = $t->records(type => qr/intent/)), $n + 3,
+    'none of them was begun';
 
 # --- the whole connection goes, with streams in every state
 
