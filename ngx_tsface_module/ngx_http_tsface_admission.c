@@ -18,9 +18,7 @@ static ngx_http_tsface_gate_result_e ngx_http_tsface_admission_result(
     const ngx_http_tsface_ctx_t *ctx);
 static ngx_msec_t ngx_http_tsface_admission_retry_after(
     const ngx_http_tsface_attempt_t *attempt);
-static void ngx_http_tsface_admission_entered(ngx_http_tsface_ctx_t *ctx,
-    ngx_uint_t events);
-static void ngx_http_tsface_admission_left(ngx_http_tsface_ctx_t *ctx,
+static void ngx_http_tsface_admission_log(const ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_slot_t *slot, ngx_uint_t events);
 
 
@@ -55,9 +53,7 @@ ngx_http_tsface_admission_step(ngx_http_request_t *r,
                                          &ctx->credentials->gate,
                                          &ctx->ticket, &retry, &events);
 
-    if (events) {
-        ngx_http_tsface_admission_entered(ctx, events);
-    }
+    ngx_http_tsface_admission_log(ctx, slot, events);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "tsface gate: %d, retry:%uLus", (int) verdict, retry);
@@ -123,9 +119,8 @@ ngx_http_tsface_admission_end(ngx_http_tsface_ctx_t *ctx)
                                         &ctx->credentials->gate, &ctx->ticket,
                                         ngx_http_tsface_admission_result(ctx),
                                         (uint64_t) retry_after * 1000);
-    if (events) {
-        ngx_http_tsface_admission_left(ctx, slot, events);
-    }
+
+    ngx_http_tsface_admission_log(ctx, slot, events);
 }
 
 
@@ -189,36 +184,21 @@ ngx_http_tsface_admission_retry_after(const ngx_http_tsface_attempt_t *attempt)
 }
 
 
+/* Each change is told by the one request that made it. */
 static void
-ngx_http_tsface_admission_entered(ngx_http_tsface_ctx_t *ctx,
-    ngx_uint_t events)
-{
-    ngx_log_t  *log;
-
-    log = ctx->request->connection->log;
-
-    if (events & NGX_HTTP_TSFACE_GATE_EV_UNTHROTTLED) {
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "tsface pause for the endpoint of credentials \"%V\" "
-                      "is over", &ctx->credentials->name);
-    }
-
-    if (events & NGX_HTTP_TSFACE_GATE_EV_PROBING) {
-        ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "tsface breaker of credentials \"%V\" is half open: "
-                      "this request is its probe", &ctx->credentials->name);
-    }
-}
-
-
-static void
-ngx_http_tsface_admission_left(ngx_http_tsface_ctx_t *ctx,
+ngx_http_tsface_admission_log(const ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_slot_t *slot, ngx_uint_t events)
 {
     ngx_log_t                         *log;
+    const ngx_str_t                   *name;
     ngx_http_tsface_zone_gate_stat_t   stat;
 
+    if (events == 0) {
+        return;
+    }
+
     log = ctx->request->connection->log;
+    name = &ctx->credentials->name;
 
     ngx_http_tsface_slot_gate_stat(ctx->zone, slot, &ctx->credentials->gate,
                                    &stat);
@@ -226,33 +206,38 @@ ngx_http_tsface_admission_left(ngx_http_tsface_ctx_t *ctx,
     if (events & NGX_HTTP_TSFACE_GATE_EV_UNTHROTTLED) {
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
                       "tsface pause for the endpoint of credentials \"%V\" "
-                      "is over", &ctx->credentials->name);
+                      "is over", name);
+    }
+
+    if (events & NGX_HTTP_TSFACE_GATE_EV_PROBING) {
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "tsface breaker of credentials \"%V\" is half open: "
+                      "this request is its probe", name);
     }
 
     if (events & NGX_HTTP_TSFACE_GATE_EV_THROTTLED) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "tsface endpoint of credentials \"%V\" asked for a "
                       "pause: nothing is sent to it for %M ms",
-                      &ctx->credentials->name, stat.paused);
+                      name, stat.paused);
     }
 
     if (events & NGX_HTTP_TSFACE_GATE_EV_OPENED) {
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "tsface breaker of credentials \"%V\" is open for %M "
                       "ms: its endpoint failed %ui times in a row",
-                      &ctx->credentials->name, stat.open, stat.failures);
+                      name, stat.open, stat.failures);
     }
 
     if (events & NGX_HTTP_TSFACE_GATE_EV_REOPENED) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "tsface breaker of credentials \"%V\" is open for "
-                      "another %M ms: its probe failed",
-                      &ctx->credentials->name, stat.open);
+                      "another %M ms: its probe failed", name, stat.open);
     }
 
     if (events & NGX_HTTP_TSFACE_GATE_EV_CLOSED) {
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
                       "tsface breaker of credentials \"%V\" is closed: its "
-                      "endpoint answers again", &ctx->credentials->name);
+                      "endpoint answers again", name);
     }
 }

@@ -23,7 +23,7 @@ static ngx_http_tsface_zone_gate_t *ngx_http_tsface_zone_gate_add(
 static ngx_http_tsface_zone_gate_t **ngx_http_tsface_zone_gate_chain(
     ngx_http_tsface_zone_t *zone, const u_char *key);
 static ngx_uint_t ngx_http_tsface_zone_gate_reap(ngx_http_tsface_zone_t *zone,
-    ngx_http_tsface_zone_gate_t *zg, uint64_t now);
+    ngx_http_tsface_zone_gate_t *zg, uint64_t now, ngx_uint_t often);
 static uint64_t ngx_http_tsface_zone_gate_now(void);
 
 
@@ -183,7 +183,7 @@ ngx_http_tsface_slot_enter(ngx_shm_zone_t *shm_zone,
         }
 
         if (n || verdict == NGX_HTTP_TSFACE_GATE_THROTTLED
-            || !ngx_http_tsface_zone_gate_reap(zone, zg, now))
+            || !ngx_http_tsface_zone_gate_reap(zone, zg, now, 0))
         {
             break;
         }
@@ -195,10 +195,13 @@ ngx_http_tsface_slot_enter(ngx_shm_zone_t *shm_zone,
 }
 
 
-/* kill() is a system call: not under the lock.  Returns whether any died. */
+/*
+ * kill() is a system call: not under the lock, and not for each of the many
+ * that are refused.  Returns whether any had died.
+ */
 static ngx_uint_t
 ngx_http_tsface_zone_gate_reap(ngx_http_tsface_zone_t *zone,
-    ngx_http_tsface_zone_gate_t *zg, uint64_t now)
+    ngx_http_tsface_zone_gate_t *zg, uint64_t now, ngx_uint_t often)
 {
     ngx_pid_t   pids[NGX_HTTP_TSFACE_GATE_HOLDERS + 1];
     ngx_uint_t  i, n, dead;
@@ -207,7 +210,7 @@ ngx_http_tsface_zone_gate_reap(ngx_http_tsface_zone_t *zone,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    if (now - zg->reaped >= NGX_HTTP_TSFACE_GATE_REAP) {
+    if (often || now - zg->reaped >= NGX_HTTP_TSFACE_GATE_REAP) {
         zg->reaped = now;
 
         for (i = 0; i < NGX_HTTP_TSFACE_GATE_HOLDERS; i++) {
@@ -314,7 +317,7 @@ ngx_http_tsface_slot_reap_gate(ngx_shm_zone_t *shm_zone,
     }
 
     (void) ngx_http_tsface_zone_gate_reap(zone, slot->gate,
-                                          ngx_http_tsface_zone_gate_now());
+                                          ngx_http_tsface_zone_gate_now(), 1);
 }
 
 
