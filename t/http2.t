@@ -38,6 +38,10 @@ http {
             tsface_limit  zone=turn delay=20;
         }
     }
+    server {
+        listen 127.0.0.1:%%PORT_2%%;
+        location = /status { tsface_status json; }
+    }
 }
 END
 
@@ -347,5 +351,11 @@ close $socket;
 is +($t->run(10, @curl, '--http2-prior-knowledge', '-d', $body, $url))[1], '2 204',
     'the gateway goes on';
 is_deeply [ $t->workers ], [ $worker ], 'in the same worker';
+
+# --- none of them all is left at the gate
+
+ok $t->wait_for(sub {
+    http($t->port(2), 'GET', '/status')->json->{credentials}[0]{gate}{in_flight}
+        == 0 }, 5), 'none is in flight';
 
 done_testing;
