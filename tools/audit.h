@@ -11,6 +11,8 @@
 
 
 #include "audit_chain.h"
+#include "audit_export.h"
+#include "audit_progress.h"
 #include "audit_reader.h"
 #include "audit_record.h"
 
@@ -20,6 +22,9 @@
 #define TSFACE_AUDIT_BROKEN  1
 #define TSFACE_AUDIT_USAGE   2     /* or a file that can't be read */
 
+/* from a handler only: it has seen enough */
+#define TSFACE_AUDIT_DONE    3
+
 
 /* What a record is to be like; NULL: anything. */
 typedef struct {
@@ -28,6 +33,11 @@ typedef struct {
     const char                     *result;
     const char                     *type;
     const char                     *request_id;
+    const char                     *region;
+    const char                     *credentials;
+    const char                     *client_addr;
+    const char                     *reason;
+    const char                     *status;
     const char                     *since;     /* beginnings of a time */
     const char                     *until;
     const char                     *user;
@@ -44,18 +54,23 @@ typedef struct {
     tsface_audit_mark_t             after;     /* seq 0: none */
     tsface_audit_mark_t             marks[TSFACE_AUDIT_MAX_MARKS];
     ngx_uint_t                      nmarks;
+    const tsface_audit_format_t    *format;    /* NULL: the table, or json */
+    uint64_t                        limit;     /* of records; 0: none */
+    uint64_t                        lines;     /* before those that follow */
+    tsface_audit_progress_e         progress;
     unsigned                        from_start:1;
     unsigned                        json:1;
 } tsface_audit_t;
 
 
-/* Returns TSFACE_AUDIT_OK or an exit code to stop with. */
+/* Returns TSFACE_AUDIT_OK, DONE or an exit code to stop with. */
 typedef int (*tsface_audit_handler_pt)(void *data,
     const tsface_audit_record_t *record, const ngx_str_t *line);
 
 /* Each returns an exit code. */
 int tsface_audit_verify(const tsface_audit_t *audit);
 int tsface_audit_show(const tsface_audit_t *audit);
+int tsface_audit_follow(const tsface_audit_t *audit);
 int tsface_audit_orphans(const tsface_audit_t *audit);
 int tsface_audit_stats(const tsface_audit_t *audit);
 
@@ -73,6 +88,14 @@ void tsface_audit_begin(const tsface_audit_t *audit,
 
 ngx_uint_t tsface_audit_matches(const tsface_audit_filter_t *filter,
     const tsface_audit_record_t *record);
+
+/*
+ * One record in the format that was asked for, to the standard output, and
+ * what is in front of the first one.
+ */
+void tsface_audit_emit_head(const tsface_audit_t *audit);
+void tsface_audit_emit(const tsface_audit_t *audit,
+    const tsface_audit_record_t *record, const ngx_str_t *line);
 
 /* The table for people. */
 void tsface_audit_heading(void);

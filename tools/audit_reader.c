@@ -14,6 +14,10 @@
 #define TSFACE_AUDIT_BUFFER  (1024 * 1024)
 
 
+static tsface_audit_reader_e tsface_audit_reader_line(
+    tsface_audit_reader_t *reader, ngx_str_t *line);
+static ngx_int_t tsface_audit_reader_rewind(tsface_audit_reader_t *reader,
+    size_t len);
 static ngx_int_t tsface_audit_reader_open(tsface_audit_reader_t *reader);
 static void tsface_audit_reader_close(tsface_audit_reader_t *reader);
 static ngx_int_t tsface_audit_reader_fill(tsface_audit_reader_t *reader);
@@ -40,6 +44,21 @@ tsface_audit_reader_init(tsface_audit_reader_t *reader, char **names,
 
 tsface_audit_reader_e
 tsface_audit_reader_next(tsface_audit_reader_t *reader, ngx_str_t *line)
+{
+    tsface_audit_reader_e  what;
+
+    what = tsface_audit_reader_line(reader, line);
+
+    if (what == TSFACE_AUDIT_END || what == TSFACE_AUDIT_FAILED) {
+        tsface_audit_progress_erase(&reader->progress);
+    }
+
+    return what;
+}
+
+
+static tsface_audit_reader_e
+tsface_audit_reader_line(tsface_audit_reader_t *reader, ngx_str_t *line)
 {
     size_t   len;
     u_char  *lf;
@@ -73,6 +92,15 @@ tsface_audit_reader_next(tsface_audit_reader_t *reader, ngx_str_t *line)
             }
 
             continue;
+        }
+
+        if (lf == NULL && reader->wait && reader->next == reader->nnames) {
+
+            if (tsface_audit_reader_rewind(reader, len) != NGX_OK) {
+                return TSFACE_AUDIT_FAILED;
+            }
+
+            return TSFACE_AUDIT_WAIT;
         }
 
         if (reader->skip) {
@@ -110,9 +138,45 @@ tsface_audit_reader_next(tsface_audit_reader_t *reader, ngx_str_t *line)
 }
 
 
+/* A line that has no end yet may be cut off, and another be written there. */
+static ngx_int_t
+tsface_audit_reader_rewind(tsface_audit_reader_t *reader, size_t len)
+{
+    reader->eof = 0;
+
+    if (reader->skip) {
+        len = 0;
+    }
+
+    reader->offset -= len;
+    reader->pos = reader->buf;
+    reader->last = reader->buf;
+
+    if (lseek(reader->fd, (off_t) reader->offset, SEEK_SET) == -1) {
+        reader->err = errno;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+tsface_audit_reader_again(tsface_audit_reader_t *reader)
+{
+    if (reader->fd != -1) {
+        tsface_audit_reader_close(reader);
+    }
+
+    reader->next--;
+}
+
+
 void
 tsface_audit_reader_done(tsface_audit_reader_t *reader)
 {
+    tsface_audit_progress_erase(&reader->progress);
+
     if (reader->fd != -1) {
         tsface_audit_reader_close(reader);
     }
@@ -126,6 +190,7 @@ tsface_audit_reader_open(tsface_audit_reader_t *reader)
 {
     reader->name = reader->names[reader->next++];
     reader->number = 0;
+    reader->offset = 0;
     reader->eof = 0;
     reader->skip = 0;
     reader->pos = reader->buf;
@@ -189,6 +254,9 @@ tsface_audit_reader_fill(tsface_audit_reader_t *reader)
     }
 
     reader->last += n;
+    reader->offset += (uint64_t) n;
+
+    tsface_audit_progress_add(&reader->progress, (size_t) n);
 
     return NGX_OK;
 }

@@ -29,7 +29,24 @@ typedef enum {
     TSFACE_AUDIT_RESULT,
     TSFACE_AUDIT_REASON,
     TSFACE_AUDIT_STATUS,
+    TSFACE_AUDIT_REGION,
+    TSFACE_AUDIT_CREDENTIALS,
+    TSFACE_AUDIT_CLIENT_ADDR,
+    TSFACE_AUDIT_TRAIL,
+    TSFACE_AUDIT_HOST,
+    TSFACE_AUDIT_PID,
+    TSFACE_AUDIT_ENDPOINT,
+    TSFACE_AUDIT_SERVER,
+    TSFACE_AUDIT_METHOD,
+    TSFACE_AUDIT_URI,
+    TSFACE_AUDIT_UPSTREAM_STATUS,
+    TSFACE_AUDIT_UPSTREAM_ADDR,
+    TSFACE_AUDIT_SENT,
+    TSFACE_AUDIT_DURATION_MS,
     TSFACE_AUDIT_COUNT,
+    TSFACE_AUDIT_TRACE_ID,
+    TSFACE_AUDIT_SPAN_ID,
+    TSFACE_AUDIT_MAC,
     TSFACE_AUDIT_MEMBERS
 } tsface_audit_member_e;
 
@@ -55,6 +72,21 @@ typedef struct {
  */
 ngx_int_t tsface_audit_record_read(tsface_audit_record_t *record,
     const ngx_str_t *line);
+
+/*
+ * The text of a member as it stands in line, which record_read() took: objects
+ * and arrays, too, of which the reader keeps nothing.  NGX_DECLINED: there is
+ * none with that name, or the name is written with escapes.
+ */
+ngx_int_t tsface_audit_record_raw(const ngx_str_t *line,
+    const ngx_str_t *name, ngx_str_t *raw);
+
+/*
+ * The next member, from *n on, that this version does not know; NULL: none
+ * is left.
+ */
+const ngx_http_tsface_json_member_t *tsface_audit_record_unknown(
+    const tsface_audit_record_t *record, ngx_uint_t *n);
 
 ngx_uint_t tsface_audit_record_is(const tsface_audit_record_t *record,
     tsface_audit_member_e member, const char *value);

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 
 #include "audit.h"
+#include "audit_text.h"
 
 
 #define TSFACE_AUDIT_COLUMNS  "%-7s  %-23s  %-8s  %-32s  %-14s  %-18s  "     \
@@ -15,20 +16,27 @@
 #define TSFACE_AUDIT_SHORT    16     /* digits of a user's HMAC */
 
 
+typedef struct {
+    const tsface_audit_t  *audit;
+    uint64_t               n;        /* that were shown */
+} tsface_audit_show_t;
+
+
 static int tsface_audit_show_record(void *data,
     const tsface_audit_record_t *record, const ngx_str_t *line);
-static uint32_t tsface_audit_character(const u_char **p, const u_char *last);
-static ngx_uint_t tsface_audit_printable(uint32_t ch);
 
 
 int
 tsface_audit_show(const tsface_audit_t *audit)
 {
-    if (!audit->json) {
-        tsface_audit_heading();
-    }
+    tsface_audit_show_t  show;
 
-    return tsface_audit_walk(audit, tsface_audit_show_record, (void *) audit);
+    show.audit = audit;
+    show.n = 0;
+
+    tsface_audit_emit_head(audit);
+
+    return tsface_audit_walk(audit, tsface_audit_show_record, &show);
 }
 
 
@@ -36,21 +44,51 @@ static int
 tsface_audit_show_record(void *data, const tsface_audit_record_t *record,
     const ngx_str_t *line)
 {
-    const tsface_audit_t  *audit = data;
+    tsface_audit_show_t  *show = data;
 
-    if (!tsface_audit_matches(&audit->filter, record)) {
+    if (!tsface_audit_matches(&show->audit->filter, record)) {
         return TSFACE_AUDIT_OK;
     }
 
-    if (!audit->json) {
+    tsface_audit_emit(show->audit, record, line);
+
+    return ++show->n == show->audit->limit ? TSFACE_AUDIT_DONE
+                                           : TSFACE_AUDIT_OK;
+}
+
+
+void
+tsface_audit_emit_head(const tsface_audit_t *audit)
+{
+    if (audit->format) {
+
+        if (audit->format->head) {
+            audit->format->head(stdout);
+        }
+
+    } else if (!audit->json) {
+        tsface_audit_heading();
+    }
+}
+
+
+void
+tsface_audit_emit(const tsface_audit_t *audit,
+    const tsface_audit_record_t *record, const ngx_str_t *line)
+{
+    static tsface_audit_event_t  event;
+
+    if (audit->format) {
+        tsface_audit_event_read(&event, record, line);
+        audit->format->event(stdout, &event);
+
+    } else if (audit->json) {
+        (void) fwrite(line->data, 1, line->len, stdout);
+        (void) putchar('\n');
+
+    } else {
         tsface_audit_row(record);
-        return TSFACE_AUDIT_OK;
     }
-
-    (void) fwrite(line->data, 1, line->len, stdout);
-    (void) putchar('\n');
-
-    return TSFACE_AUDIT_OK;
 }
 
 
@@ -130,7 +168,7 @@ tsface_audit_print(const ngx_str_t *text, int width)
         start = p;
         n++;
 
-        if (tsface_audit_printable(tsface_audit_character(&p, last))) {
+        if (tsface_audit_text_printable(tsface_audit_text_next(&p, last))) {
             (void) fwrite(start, 1, p - start, stdout);
 
         } else {
@@ -141,56 +179,4 @@ tsface_audit_print(const ngx_str_t *text, int width)
     if (width) {
         printf("%*s  ", n < width ? width - n : 0, "");
     }
-}
-
-
-/* The next character; 0, and one byte, if it isn't UTF-8. */
-static uint32_t
-tsface_audit_character(const u_char **p, const u_char *last)
-{
-    size_t         n, i;
-    uint32_t       ch;
-    ngx_str_t      text;
-    const u_char  *start;
-
-    start = *p;
-    ch = *start;
-
-    if (ch < 0x80) {
-        (*p)++;
-        return ch;
-    }
-
-    n = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : 2;
-
-    text.data = (u_char *) start;
-    text.len = n;
-
-    if ((size_t) (last - start) < n || !ngx_http_tsface_utf8_valid(&text, 0)) {
-        (*p)++;
-        return 0;
-    }
-
-    ch &= 0x7f >> n;
-
-    for (i = 1; i < n; i++) {
-        ch = (ch << 6) | (start[i] & 0x3f);
-    }
-
-    *p = start + n;
-
-    return ch;
-}
-
-
-static ngx_uint_t
-tsface_audit_printable(uint32_t ch)
-{
-    return ch >= 0x20
-           && (ch < 0x7f || ch > 0x9f)
-           && ch != 0x061c                          /* Arabic letter mark */
-           && (ch < 0x200b || ch > 0x200f)          /* no width; marks */
-           && (ch < 0x2028 || ch > 0x202e)          /* lines; embeddings */
-           && (ch < 0x2060 || ch > 0x206f)          /* isolates */
-           && ch != 0xfeff;
 }

@@ -13,8 +13,13 @@
 #include "audit_tree.h"
 
 
-/* of different values of one member: more are counted as one */
-#define TSFACE_AUDIT_MAX_VALUES  100000
+/*
+ * Of different values of one member, and of their bytes: others are counted as
+ * one, so that no trail takes more than some 30 MB.  The gateway writes no
+ * value that is as long.
+ */
+#define TSFACE_AUDIT_MAX_VALUES  10000
+#define TSFACE_AUDIT_MAX_VALUE   512
 #define TSFACE_AUDIT_OTHERS      "(others)"
 #define TSFACE_AUDIT_COUNTS      4
 
@@ -118,8 +123,9 @@ tsface_audit_stats_record(void *data, const tsface_audit_record_t *record,
             continue;
         }
 
-        if (count->values.n >= TSFACE_AUDIT_MAX_VALUES
-            && tsface_audit_tree_find(&count->values, &value) == NULL)
+        if (value.len > TSFACE_AUDIT_MAX_VALUE
+            || (count->values.n >= TSFACE_AUDIT_MAX_VALUES
+                && tsface_audit_tree_find(&count->values, &value) == NULL))
         {
             ngx_str_set(&value, TSFACE_AUDIT_OTHERS);
         }

@@ -34,6 +34,8 @@ tsface_audit_verify(const tsface_audit_t *audit)
         return tsface_audit_no_memory();
     }
 
+    tsface_audit_progress_begin(&reader.progress, audit->progress,
+                                audit->files, audit->nfiles);
     tsface_audit_begin(audit, &chain);
 
     for ( ;; ) {
@@ -71,6 +73,7 @@ tsface_audit_verify_fault(tsface_audit_chain_t *chain,
     uint64_t   seq;
     ngx_str_t  line;
 
+    tsface_audit_progress_erase(&reader->progress);
     tsface_audit_chain_report(stdout, chain, reader, fault);
 
     /* the record that is not there may be the next one */

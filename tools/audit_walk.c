@@ -56,6 +56,8 @@ tsface_audit_walk(const tsface_audit_t *audit,
         return tsface_audit_no_memory();
     }
 
+    tsface_audit_progress_begin(&reader.progress, audit->progress,
+                                audit->files, audit->nfiles);
     tsface_audit_begin(audit, &chain);
 
     rc = TSFACE_AUDIT_OK;
@@ -84,6 +86,7 @@ tsface_audit_walk(const tsface_audit_t *audit,
         }
 
         if (fault != TSFACE_AUDIT_WHOLE && faults++ == 0) {
+            tsface_audit_progress_erase(&reader.progress);
             fflush(stdout);
             tsface_audit_chain_report(stderr, &chain, &reader, fault);
         }
@@ -97,7 +100,13 @@ tsface_audit_walk(const tsface_audit_t *audit,
         }
     }
 
+    tsface_audit_progress_erase(&reader.progress);
     fflush(stdout);
+
+    if (rc == TSFACE_AUDIT_DONE) {
+        fprintf(stderr, "--limit: what is behind was not read\n");
+        rc = TSFACE_AUDIT_OK;
+    }
 
     if (faults) {
         fprintf(stderr, "NOT WHOLE: the chain breaks in %" PRIu64 " places\n",
@@ -133,7 +142,12 @@ tsface_audit_matches(const tsface_audit_filter_t *filter,
         { filter->operation, TSFACE_AUDIT_OPERATION },
         { filter->result, TSFACE_AUDIT_RESULT },
         { filter->type, TSFACE_AUDIT_TYPE },
-        { filter->request_id, TSFACE_AUDIT_REQUEST_ID }
+        { filter->request_id, TSFACE_AUDIT_REQUEST_ID },
+        { filter->region, TSFACE_AUDIT_REGION },
+        { filter->credentials, TSFACE_AUDIT_CREDENTIALS },
+        { filter->client_addr, TSFACE_AUDIT_CLIENT_ADDR },
+        { filter->reason, TSFACE_AUDIT_REASON },
+        { filter->status, TSFACE_AUDIT_STATUS }
     };
 
     for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

@@ -16,21 +16,27 @@
 #include <openssl/rand.h>
 
 #include "audit.h"
+#include "audit_values.h"
 #include "ngx_http_tsface_secret_text.h"
-#include "ngx_http_tsface_trail_chain.h"
 
 
-#define TSFACE_AUDIT_KEY_LEN  32
-#define TSFACE_AUDIT_TRIES    100    /* to find PATH.chain at rest */
+#define TSFACE_AUDIT_KEY_LEN    32
+#define TSFACE_AUDIT_LINES      10
+#define TSFACE_AUDIT_MAX_LINES  10000
 
 /* which commands an option is for */
 #define TSFACE_AUDIT_CMD_VERIFY   0x01
 #define TSFACE_AUDIT_CMD_SHOW     0x02
 #define TSFACE_AUDIT_CMD_ORPHANS  0x04
 #define TSFACE_AUDIT_CMD_STATS    0x08
+#define TSFACE_AUDIT_CMD_EXPORT   0x10
+#define TSFACE_AUDIT_CMD_FOLLOW   0x20
 
+/* those that show records one by one, and those that read records at all */
+#define TSFACE_AUDIT_CMD_EACH                                                 \
+    (TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_EXPORT|TSFACE_AUDIT_CMD_FOLLOW)
 #define TSFACE_AUDIT_CMD_LIST                                                 \
-    (TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_ORPHANS|TSFACE_AUDIT_CMD_STATS)
+    (TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_ORPHANS|TSFACE_AUDIT_CMD_STATS)
 #define TSFACE_AUDIT_CMD_ALL                                                  \
     (TSFACE_AUDIT_CMD_VERIFY|TSFACE_AUDIT_CMD_LIST)
 
@@ -61,9 +67,19 @@ typedef enum {
     TSFACE_AUDIT_OPT_RESULT,
     TSFACE_AUDIT_OPT_TYPE,
     TSFACE_AUDIT_OPT_REQUEST_ID,
+    TSFACE_AUDIT_OPT_REGION,
+    TSFACE_AUDIT_OPT_CREDENTIALS,
+    TSFACE_AUDIT_OPT_CLIENT_ADDR,
+    TSFACE_AUDIT_OPT_REASON,
+    TSFACE_AUDIT_OPT_STATUS,
     TSFACE_AUDIT_OPT_SINCE,
     TSFACE_AUDIT_OPT_UNTIL,
     TSFACE_AUDIT_OPT_JSON,
+    TSFACE_AUDIT_OPT_FORMAT,
+    TSFACE_AUDIT_OPT_LIMIT,
+    TSFACE_AUDIT_OPT_LINES,
+    TSFACE_AUDIT_OPT_PROGRESS,
+    TSFACE_AUDIT_OPT_QUIET,
     TSFACE_AUDIT_OPTS
 } tsface_audit_option_e;
 
@@ -73,16 +89,14 @@ static int tsface_audit_options(tsface_audit_t *audit,
 static int tsface_audit_option(tsface_audit_t *audit, int option,
     const char **key);
 static int tsface_audit_key(tsface_audit_t *audit, const char *name);
-static int tsface_audit_mark(tsface_audit_mark_t *mark, const char *text);
-static int tsface_audit_chain_end(tsface_audit_t *audit, const char *name);
-static int tsface_audit_time(const char **when, const char *text);
 static int tsface_audit_keygen(void);
-static int tsface_audit_bad(const char *what, const char *value);
 
 
 static const tsface_audit_command_t  tsface_audit_commands[] = {
     { "verify", TSFACE_AUDIT_CMD_VERIFY, tsface_audit_verify },
     { "show", TSFACE_AUDIT_CMD_SHOW, tsface_audit_show },
+    { "follow", TSFACE_AUDIT_CMD_FOLLOW, tsface_audit_follow },
+    { "export", TSFACE_AUDIT_CMD_EXPORT, tsface_audit_show },
     { "orphans", TSFACE_AUDIT_CMD_ORPHANS, tsface_audit_orphans },
     { "stats", TSFACE_AUDIT_CMD_STATS, tsface_audit_stats },
     { NULL, 0, NULL }
@@ -99,13 +113,28 @@ static const tsface_audit_option_t  tsface_audit_opts[TSFACE_AUDIT_OPTS] = {
     { "user", required_argument, TSFACE_AUDIT_CMD_LIST },
     { "operation", required_argument, TSFACE_AUDIT_CMD_LIST },
     { "result", required_argument,
-      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_STATS },
+      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
     { "type", required_argument,
-      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_STATS },
+      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
     { "request-id", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "region", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "credentials", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "client-addr", required_argument, TSFACE_AUDIT_CMD_LIST },
+    { "reason", required_argument,
+      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
+    { "status", required_argument,
+      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
     { "since", required_argument, TSFACE_AUDIT_CMD_LIST },
     { "until", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "json", no_argument, TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_ORPHANS }
+    { "json", no_argument,
+      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_FOLLOW|TSFACE_AUDIT_CMD_ORPHANS },
+    { "format", required_argument,
+      TSFACE_AUDIT_CMD_EXPORT|TSFACE_AUDIT_CMD_FOLLOW },
+    { "limit", required_argument, TSFACE_AUDIT_CMD_EACH },
+    { "lines", required_argument, TSFACE_AUDIT_CMD_FOLLOW },
+    { "progress", no_argument,
+      TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW },
+    { "quiet", no_argument, TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW }
 };
 
 
@@ -113,12 +142,17 @@ static const char  tsface_audit_help[] =
     "usage: tsface-audit verify --key FILE [--from-start | --after MARK]\n"
     "                           [--seen MARK] [--chain FILE] FILE...\n"
     "       tsface-audit show [--key FILE] [FILTER...] [--json] FILE...\n"
+    "       tsface-audit follow [--key FILE] [FILTER...] [--lines N]\n"
+    "                           [--json | --format F] FILE...\n"
+    "       tsface-audit export --format F [--key FILE] [FILTER...] FILE...\n"
     "       tsface-audit orphans [--key FILE] [FILTER...] [--json] FILE...\n"
     "       tsface-audit stats [--key FILE] [FILTER...] FILE...\n"
     "       tsface-audit keygen | help | --version\n"
     "\n"
     "verify   whether the trail is whole, over all files, oldest first\n"
     "show     its records, as a table or (--json) as they are\n"
+    "follow   those of the last file, as they come\n"
+    "export   its records as events for other systems\n"
     "orphans  intents that neither an outcome nor a refusal closed\n"
     "stats    how many records, by type, result, operation and caller\n"
     "keygen   a new key of 256 bits\n"
@@ -129,9 +163,16 @@ static const char  tsface_audit_help[] =
     "--seen MARK       the record with that SEQ:MAC must be there\n"
     "--chain FILE      and the one that PATH.chain names\n"
     "\n"
+    "--format F        ocsf, ecs, cef or csv\n"
+    "--limit N         no more records than that\n"
+    "--lines N         of those that are there already (10), before others\n"
+    "--progress        shows how far it is, also where it need not\n"
+    "--quiet           never does\n"
+    "\n"
     "FILTER: --caller C, --user ID (needs --key), --operation O,\n"
-    "--request-id ID, --since T, --until T; not for orphans: --result R,\n"
-    "--type T.  T: 2026-11-24, or more of it: 2026-11-24T20:19:05, in UTC.\n"
+    "--request-id ID, --region R, --credentials C, --client-addr A,\n"
+    "--since T, --until T; not for orphans: --result R, --type T, --reason R,\n"
+    "--status N.  T: 2026-11-24, or more of it: 2026-11-24T20:19:05, in UTC.\n"
     "FILE: \"-\" is the standard input.\n"
     "\n"
     "Exit codes: 0 whole, 1 not whole, 2 wrong usage or a file that can't be\n"
@@ -209,6 +250,17 @@ tsface_audit_options(tsface_audit_t *audit,
     key = NULL;
     n = 0;
 
+    audit->lines = TSFACE_AUDIT_LINES;
+
+    /* not in between records */
+
+    if (isatty(STDERR_FILENO)
+        && (!(command->mask & TSFACE_AUDIT_CMD_EACH)
+            || !isatty(STDOUT_FILENO)))
+    {
+        audit->progress = TSFACE_AUDIT_PROGRESS_LATE;
+    }
+
     for (i = 0; i < TSFACE_AUDIT_OPTS; i++) {
         if (tsface_audit_opts[i].mask & command->mask) {
             options[n].name = tsface_audit_opts[i].name;
@@ -239,6 +291,14 @@ tsface_audit_options(tsface_audit_t *audit,
 
     if (audit->nfiles == 0) {
         return tsface_audit_bad("no file for", command->name);
+    }
+
+    if (command->mask == TSFACE_AUDIT_CMD_EXPORT && audit->format == NULL) {
+        return tsface_audit_bad("--format is needed for", command->name);
+    }
+
+    if (audit->format && audit->json) {
+        return tsface_audit_bad("not together with --format", "--json");
     }
 
     if (audit->after.seq && audit->from_start) {
@@ -330,6 +390,26 @@ tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
         filter->request_id = optarg;
         break;
 
+    case TSFACE_AUDIT_OPT_REGION:
+        filter->region = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_CREDENTIALS:
+        filter->credentials = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_CLIENT_ADDR:
+        filter->client_addr = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_REASON:
+        filter->reason = optarg;
+        break;
+
+    case TSFACE_AUDIT_OPT_STATUS:
+        filter->status = optarg;
+        break;
+
     case TSFACE_AUDIT_OPT_SINCE:
         return tsface_audit_time(&filter->since, optarg);
 
@@ -338,6 +418,30 @@ tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
 
     case TSFACE_AUDIT_OPT_JSON:
         audit->json = 1;
+        break;
+
+    case TSFACE_AUDIT_OPT_FORMAT:
+        audit->format = tsface_audit_format(optarg);
+
+        if (audit->format == NULL) {
+            return tsface_audit_bad("no such format", optarg);
+        }
+
+        break;
+
+    case TSFACE_AUDIT_OPT_LIMIT:
+        return tsface_audit_number(&audit->limit, optarg, UINT64_MAX);
+
+    case TSFACE_AUDIT_OPT_LINES:
+        return tsface_audit_number(&audit->lines, optarg,
+                                   TSFACE_AUDIT_MAX_LINES);
+
+    case TSFACE_AUDIT_OPT_PROGRESS:
+        audit->progress = TSFACE_AUDIT_PROGRESS_FORCED;
+        break;
+
+    case TSFACE_AUDIT_OPT_QUIET:
+        audit->progress = TSFACE_AUDIT_PROGRESS_OFF;
         break;
 
     case TSFACE_AUDIT_OPTS:
@@ -374,115 +478,6 @@ tsface_audit_key(tsface_audit_t *audit, const char *name)
 }
 
 
-/* SEQ:MAC, as verify prints it. */
-static int
-tsface_audit_mark(tsface_audit_mark_t *mark, const char *text)
-{
-    char  *end;
-
-    errno = 0;
-    mark->seq = strtoull(text, &end, 10);
-
-    if (errno
-        || *text < '1'
-        || *text > '9'
-        || *end != ':'
-        || strspn(end + 1, "0123456789abcdef") != sizeof(mark->mac)
-        || end[1 + sizeof(mark->mac)] != '\0')
-    {
-        return tsface_audit_bad("not SEQ:MAC", text);
-    }
-
-    ngx_memcpy(mark->mac, end + 1, sizeof(mark->mac));
-
-    return TSFACE_AUDIT_OK;
-}
-
-
-/*
- * Read before the records are: whatever is written meanwhile comes behind the
- * one that it names, which therefore has to be there.  The gateway writes it
- * over in place under a lock, which an auditor does not take, lest workers
- * wait for him: it is read until two readings agree.
- */
-static int
-tsface_audit_chain_end(tsface_audit_t *audit, const char *name)
-{
-    int                             fd;
-    ngx_int_t                       rc;
-    ngx_uint_t                      tries;
-    tsface_audit_mark_t            *mark;
-    ngx_http_tsface_trail_chain_t   end, again;
-
-    if (audit->nmarks == TSFACE_AUDIT_MAX_MARKS) {
-        return tsface_audit_bad("too many marks", name);
-    }
-
-    fd = open(name, O_RDONLY|O_NOCTTY|O_CLOEXEC);
-
-    if (fd == -1) {
-        fprintf(stderr, "tsface-audit: \"%s\": %s\n", name, strerror(errno));
-        return TSFACE_AUDIT_USAGE;
-    }
-
-    rc = ngx_http_tsface_trail_chain_read(fd, &end);
-
-    for (tries = 0; rc == NGX_OK && tries < TSFACE_AUDIT_TRIES; tries++) {
-        again = end;
-        rc = ngx_http_tsface_trail_chain_read(fd, &end);
-
-        if (again.seq == end.seq
-            && ngx_memcmp(again.mac, end.mac, sizeof(end.mac)) == 0)
-        {
-            break;
-        }
-    }
-
-    (void) close(fd);
-
-    if (tries == TSFACE_AUDIT_TRIES) {
-        return tsface_audit_bad("changes too fast", name);
-    }
-
-    if (rc != NGX_OK) {
-        return tsface_audit_bad("not a PATH.chain", name);
-    }
-
-    mark = &audit->marks[audit->nmarks++];
-
-    mark->seq = end.seq;
-    ngx_memcpy(mark->mac, end.mac, sizeof(mark->mac));
-
-    return TSFACE_AUDIT_OK;
-}
-
-
-/* The beginning of a record's time: at least the year. */
-static int
-tsface_audit_time(const char **when, const char *text)
-{
-    size_t              i;
-    static const char   form[] = "dddd-dd-ddTdd:dd:dd.ddddddZ";
-
-    for (i = 0; text[i]; i++) {
-        if (form[i] == '\0'
-            || (form[i] == 'd' ? (text[i] < '0' || text[i] > '9')
-                               : text[i] != form[i]))
-        {
-            return tsface_audit_bad("not a time in UTC", text);
-        }
-    }
-
-    if (i < 4 || (form[i] == 'd' && form[i - 1] != 'd' && i < 20)) {
-        return tsface_audit_bad("not a time in UTC", text);
-    }
-
-    *when = text;
-
-    return TSFACE_AUDIT_OK;
-}
-
-
 static int
 tsface_audit_keygen(void)
 {
@@ -506,16 +501,6 @@ tsface_audit_keygen(void)
     OPENSSL_cleanse(key, sizeof(key));
 
     return TSFACE_AUDIT_OK;
-}
-
-
-static int
-tsface_audit_bad(const char *what, const char *value)
-{
-    fprintf(stderr, "tsface-audit: %s: \"%s\"; see \"tsface-audit help\"\n",
-            what, value);
-
-    return TSFACE_AUDIT_USAGE;
 }
 
 

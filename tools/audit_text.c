@@ -1,0 +1,62 @@
+
+/*
+ * Copyright (C) The ngx_tsface_module authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "audit_text.h"
+#include "ngx_http_tsface_json.h"
+
+
+ngx_uint_t
+tsface_audit_text_printable(uint32_t ch)
+{
+    return ch >= 0x20
+           && (ch < 0x7f || ch > 0x9f)
+           && ch != 0x061c                          /* Arabic letter mark */
+           && (ch < 0x200b || ch > 0x200f)          /* no width; marks */
+           && (ch < 0x2028 || ch > 0x202e)          /* lines; embeddings */
+           && (ch < 0x2060 || ch > 0x206f)          /* isolates */
+           && ch != 0xfeff;
+}
+
+
+uint32_t
+tsface_audit_text_next(const u_char **p, const u_char *last)
+{
+    size_t         n, i;
+    uint32_t       ch;
+    ngx_str_t      text;
+    const u_char  *start;
+
+    start = *p;
+    ch = *start;
+
+    if (ch < 0x80) {
+        (*p)++;
+        return ch;
+    }
+
+    n = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : 2;
+
+    text.data = (u_char *) start;
+    text.len = n;
+
+    if ((size_t) (last - start) < n || !ngx_http_tsface_utf8_valid(&text, 0)) {
+        (*p)++;
+        return 0;
+    }
+
+    ch &= 0x7f >> n;
+
+    for (i = 1; i < n; i++) {
+        ch = (ch << 6) | (start[i] & 0x3f);
+    }
+
+    *p = start + n;
+
+    return ch;
+}
