@@ -23,6 +23,7 @@ my $json = JSON::PP->new->utf8;
 my %request = (
     trail => 'revokes', host => 'gw1', pid => 3302,
     request_id => 'a2c6eba24b7306161c421e84c80e24ba', attempt => 1,
+    trace_id => '4b' x 16, parent_id => '7c' x 8,
     caller => 'CN=billing,O=Example', operation => 'face.revoke',
     credentials => 'acme_eu', region => 'eu',
     endpoint => 'api.eu.transmitsecurity.io:443', client_addr => '10.1.2.3',
@@ -53,8 +54,11 @@ my @kinds = (
     [ 'refusal.refused', 6003, 2, 2, type => 'refusal', @trail,
         result => 'refused', reason => 'unauthorized', status => 401,
         client_addr => 'unix:', caller => '', sent => $JSON::PP::false ],
-    [ 'refusals.refused', 6003, 2, 2, type => 'refusals', @trail,
-        result => 'refused', count => 12, reasons => { limited => 12 } ],
+    [ 'refusals', 6003, 2, 2, type => 'refusals', @trail,
+        count => 12, reasons => { limited => 12 },
+        first => '2026-11-24T20:00:01.250000Z',
+        last => '2026-11-24T20:00:02.500000Z', callers => [],
+        client_addrs => [ '10.1.2.3' ] ],
     [ 'open.torn_tail', 0, 3, 1, type => 'open', @trail,
         reason => 'torn_tail' ],
     [ 'open.truncated', 0, 4, 2, type => 'open', @trail,
@@ -154,6 +158,7 @@ for my $n (0 .. $#kinds) {
     is $event->{metadata}{correlation_uid}, $records[$n]{request_id},
         'request_id';
     is $event->{metadata}{uid}, $records[$n]{mac}, 'mac';
+    is $event->{unmapped}{trace_id}, $records[$n]{trace_id}, 'trace_id';
 }
 
 my $event = $json->decode($events[2]);
@@ -179,7 +184,10 @@ is_deeply [ map { at($event, $_) } qw(actor.user.name api.operation
     'ocsf: what a refusal does not know';
 $event = $json->decode($events[7]);
 is $event->{count}, 12, 'ocsf: many refusals';
-is_deeply $event->{unmapped}{reasons}, { limited => 12 }, 'their reasons';
+is_deeply [ @{ $event->{unmapped} }{qw(reasons callers client_addrs)} ],
+    [ { limited => 12 }, [], [ '10.1.2.3' ] ], 'their reasons';
+is_deeply [ @$event{qw(start_time end_time)} ],
+    [ 1_795_550_401_250, 1_795_550_402_500 ], 'from when to when';
 $event = $json->decode($events[-1]);
 is_deeply [ @{ $event->{unmapped} }{qw(more odd.name)} ],
     [ { deep => [ 1, { er => 'x' } ] }, 1.5 ],
@@ -208,6 +216,7 @@ for my $n (0 .. $#kinds) {
     is $event->{event}{outcome}, (qw(unknown success failure))[$status],
         'outcome';
     is at($event, 'http.request.id'), $records[$n]{request_id}, 'request_id';
+    is at($event, 'trace.id'), $records[$n]{trace_id}, 'trace_id';
 }
 
 $event = $json->decode($events[2]);
@@ -312,7 +321,7 @@ my @hostile = ('a|b', 'a=b src=6.6.6.6', 'back\\slash\\', '\\n', "line\nend",
     '\\|', '\\\\=', "\x{7f}\x{85}", '%s%n', "\\\n", '');
 my @where = qw(type host trail request_id caller operation credentials region
     endpoint client_addr server method uri result reason status upstream_addr
-    sent duration_ms count trace_id attempt pid later "l|=at.er);
+    sent duration_ms count first trace_id attempt pid later "l|=at.er);
 
 $trail = $tool->trail;
 my @said;

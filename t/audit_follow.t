@@ -167,14 +167,6 @@ for my $n (1 .. 3) {
     shows($shown .= $line . $next, 'the new one is gone on with');
 }
 
-# whoever writes may not have seen yet that there is a new file
-rename $file, "$file.4" or die $!;
-$tool->write($file, '');
-sleep 0.02;
-$tool->append("$file.4", $line = more());
-$tool->append($file, my $next = more());
-shows($shown .= $line . $next, 'a record that was late in the old file');
-
 $tool->write("$file.new", $line = more());
 rename "$file.new", $file or die $!;
 shows($shown .= $line, 'replaced');
@@ -191,6 +183,29 @@ is $tool->read($err), '', 'with no fault';
 follow(@json, "$file.1", "$file.2", "$file.3", "$file.4", $file);
 says(qr/: missing: /, 'several files, one is not there any more');
 stop('TERM');
+
+# A writer may not have seen yet that there is a new file.  When this machine
+# is slower than it is given time for, that was no test.
+
+for my $try (1 .. 10) {
+    begin(2);
+    follow(@json, $file);
+    shows($shown = join('', $trail->lines), 'two');
+    kill 'STOP', $pid;
+    rename $file, "$file.1" or die $!;
+    $tool->write($file, '');
+    sleep 0.3;
+    my $since = time;
+    kill 'CONT', $pid;
+    sleep 0.05;
+    $tool->append("$file.1", $line = more());
+    my $spent = time - $since;
+    $tool->append($file, my $next = more());
+    stop('TERM'), next if $spent > 0.2;
+    shows($shown . $line . $next, 'a record that was late in the old file');
+    is stop('TERM'), 0, 'and no fault';
+    last;
+}
 
 # --- what a writer that died left is cut off
 

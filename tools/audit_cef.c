@@ -83,6 +83,11 @@ tsface_audit_cef(FILE *out, const tsface_audit_event_t *event)
     fprintf(out, "|%s|%s|rt=%" PRIu64, event->name,
             tsface_audit_cef_severities[event->severity], event->msec);
 
+    if (event->first && event->last) {
+        fprintf(out, " start=%" PRIu64 " end=%" PRIu64, event->first,
+                event->last);
+    }
+
     for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 
         if (pairs[i].value == NULL || pairs[i].value->len == 0) {

@@ -65,8 +65,10 @@ static const tsface_audit_csv_column_t  tsface_audit_csv_columns[] = {
     tsface_audit_column("sent", SENT),
     tsface_audit_column("duration_ms", DURATION_MS),
     tsface_audit_column("count", COUNT),
+    tsface_audit_column("first", FIRST),
+    tsface_audit_column("last", LAST),
     tsface_audit_column("trace_id", TRACE_ID),
-    tsface_audit_column("span_id", SPAN_ID),
+    tsface_audit_column("parent_id", PARENT_ID),
     tsface_audit_column("mac", MAC)
 };
 

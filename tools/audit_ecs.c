@@ -60,7 +60,6 @@ tsface_audit_ecs(FILE *out, const tsface_audit_event_t *event)
                              &members[TSFACE_AUDIT_PID]);
     tsface_audit_json_text(&json, "trace.id",
                            &members[TSFACE_AUDIT_TRACE_ID]);
-    tsface_audit_json_text(&json, "span.id", &members[TSFACE_AUDIT_SPAN_ID]);
 
     tsface_audit_ecs_own(&json, event);
 
@@ -118,6 +117,12 @@ tsface_audit_ecs_event(tsface_audit_json_t *json,
     tsface_audit_json_number(json, "event.severity", event->severity);
     tsface_audit_json_string(json, "event.provider", TSFACE_AUDIT_PRODUCT);
     tsface_audit_json_string(json, "event.dataset", "tsface.audit");
+
+    if (event->first && event->last) {
+        tsface_audit_json_text(json, "event.start",
+                               &members[TSFACE_AUDIT_FIRST]);
+        tsface_audit_json_text(json, "event.end", &members[TSFACE_AUDIT_LAST]);
+    }
 
     /* in nanoseconds */
 
@@ -223,6 +228,8 @@ tsface_audit_ecs_own(tsface_audit_json_t *json,
     tsface_audit_json_flag(json, "tsface.sent", &members[TSFACE_AUDIT_SENT]);
     tsface_audit_json_digits(json, "tsface.count",
                              &members[TSFACE_AUDIT_COUNT]);
+    tsface_audit_json_text(json, "tsface.parent_id",
+                           &members[TSFACE_AUDIT_PARENT_ID]);
     tsface_audit_json_raw(json, "tsface.members", &event->members);
     tsface_audit_json_text(json, "tsface.token.kind", &event->token_kind);
     tsface_audit_json_digits(json, "tsface.token.generation",

@@ -111,6 +111,8 @@ tsface_audit_event_read(tsface_audit_event_t *event,
     }
 
     event->msec = tsface_audit_event_time(&members[TSFACE_AUDIT_TIME]);
+    event->first = tsface_audit_event_time(&members[TSFACE_AUDIT_FIRST]);
+    event->last = tsface_audit_event_time(&members[TSFACE_AUDIT_LAST]);
 
     if (tsface_audit_event_is_ip(&members[TSFACE_AUDIT_CLIENT_ADDR])) {
         event->client_ip = members[TSFACE_AUDIT_CLIENT_ADDR];

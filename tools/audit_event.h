@@ -49,6 +49,8 @@ typedef struct {
     tsface_audit_status_e          status;
     const char                    *name;        /* a few words for people */
     uint64_t                       msec;        /* 0: no time */
+    uint64_t                       first;       /* of many; the same */
+    uint64_t                       last;
 
     ngx_str_t                      user_hmac;   /* of the two one at most */
     ngx_str_t                      user_plain;

@@ -73,6 +73,11 @@ tsface_audit_ocsf(FILE *out, const tsface_audit_event_t *event)
                              &members[TSFACE_AUDIT_DURATION_MS]);
     tsface_audit_json_digits(&json, "count", &members[TSFACE_AUDIT_COUNT]);
 
+    if (event->first && event->last) {
+        tsface_audit_json_number(&json, "start_time", event->first);
+        tsface_audit_json_number(&json, "end_time", event->last);
+    }
+
     tsface_audit_ocsf_metadata(&json, event);
 
     if (api) {
@@ -243,8 +248,8 @@ tsface_audit_ocsf_unmapped(tsface_audit_json_t *json,
                            &members[TSFACE_AUDIT_SENT]);
     tsface_audit_json_text(json, "unmapped.trace_id",
                            &members[TSFACE_AUDIT_TRACE_ID]);
-    tsface_audit_json_text(json, "unmapped.span_id",
-                           &members[TSFACE_AUDIT_SPAN_ID]);
+    tsface_audit_json_text(json, "unmapped.parent_id",
+                           &members[TSFACE_AUDIT_PARENT_ID]);
     tsface_audit_json_raw(json, "unmapped.members", &event->members);
     tsface_audit_json_text(json, "unmapped.token.kind", &event->token_kind);
     tsface_audit_json_digits(json, "unmapped.token.generation",

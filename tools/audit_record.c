@@ -28,7 +28,7 @@ static const char  *tsface_audit_names[] = {
     "result", "reason", "status", "region", "credentials", "client_addr",
     "trail", "host", "pid", "endpoint", "server", "method", "uri",
     "upstream_status", "upstream_addr", "sent", "duration_ms", "count",
-    "trace_id", "span_id", "mac"
+    "first", "last", "trace_id", "parent_id", "mac"
 };
 
 
