@@ -1,6 +1,6 @@
 #!/bin/bash
 # Copies the module to DESTDIR and the installed nginx's folder of modules,
-# tsface-audit and its manual page to PREFIX (/usr/local).
+# tsface-audit, its manual page and completion to PREFIX (/usr/local).
 
 set -euo pipefail
 
@@ -39,6 +39,10 @@ mkdir -p "${DESTDIR:-}$prefix/bin" "${DESTDIR:-}$prefix/share/man/man1"
 install -m 755 "$out/tsface-audit" "${DESTDIR:-}$prefix/bin/tsface-audit"
 install -m 644 docs/tsface-audit.1 \
     "${DESTDIR:-}$prefix/share/man/man1/tsface-audit.1"
+
+completions=${DESTDIR:-}$prefix/share/bash-completion/completions
+mkdir -p "$completions"
+install -m 644 tools/completion/tsface-audit.bash "$completions/tsface-audit"
 
 echo "installed ${DESTDIR:-}$path/$module"
 echo "installed ${DESTDIR:-}$prefix/bin/tsface-audit"

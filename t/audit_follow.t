@@ -180,7 +180,7 @@ shows($shown .= $line, 'deleted, and made again');
 is stop('TERM'), 0, 'all that is one chain';
 is $tool->read($err), '', 'with no fault';
 
-follow(@json, "$file.1", "$file.2", "$file.3", "$file.4", $file);
+follow(@json, "$file.1", "$file.2", "$file.3", $file);
 says(qr/: missing: /, 'several files, one is not there any more');
 stop('TERM');
 
