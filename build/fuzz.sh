@@ -9,7 +9,7 @@
 #
 #     /* link: plan.c json.c */
 #
-# it starts from t/fuzz/seeds/TARGET and from what earlier runs found, which is
+# (one of another folder with it: tools/audit_chain.c), it starts from t/fuzz/seeds/TARGET and from what earlier runs found, which is
 # kept in OUT/fuzz/corpus/TARGET.  An input that crashes one is kept in
 # OUT/fuzz, and named.  OUT is where build.sh configured nginx, FUZZ_CC another
 # clang.
@@ -52,7 +52,8 @@ share=$((seconds / $#))
 
 flags=( -g -O1 -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter
     "-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all
-    -fno-omit-frame-pointer -I ngx_tsface_module -I t/fuzz
+    -fno-omit-frame-pointer -I ngx_tsface_module -I tools -I t/fuzz
+    '-DTSFACE_AUDIT_VERSION="0"'
     -isystem "$tree/objs" )
 
 for dir in core event event/modules event/quic os/unix http http/modules \
@@ -71,10 +72,13 @@ mkdir -p "$work"
 build() {
     local name sources=()
 
-    for name in $(tr '\n' ' ' < "t/fuzz/$1.c" \
-        | sed -n 's,.*/\* link: \([^*]*\)\*/.*,\1,p')
+    for name in $(perl -0ne 'print "$1 " while m{^/\*\s*link:([^*]*)\*/}mg' \
+        "t/fuzz/$1.c")
     do
-        sources+=( "ngx_tsface_module/ngx_http_tsface_$name" )
+        case $name in
+        */*) sources+=( "$name" ) ;;
+        *) sources+=( "ngx_tsface_module/ngx_http_tsface_$name" ) ;;
+        esac
     done
 
     "$cc" "${flags[@]}" -o "$work/$1" "t/fuzz/$1.c" "${sources[@]}" \

@@ -44,7 +44,8 @@ for my $source (@sources) {
     my $name = basename($source, '.c');
 
     open my $fh, '<', $source or die "$source: $!\n";
-    my @link = map { "$root/ngx_tsface_module/ngx_http_tsface_$_" }
+    my @link = map { m{/} ? "$root/$_"
+            : "$root/ngx_tsface_module/ngx_http_tsface_$_" }
         map { split ' ' }
         do { local $/; <$fh> } =~ m{^/\*\s*link:\s*([^*]*?)\s*\*/}mg;
     close $fh;

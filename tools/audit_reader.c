@@ -11,7 +11,10 @@
 #include "ngx_http_tsface_record.h"
 
 
+/* at least a record; a fuzz target has a smaller one */
+#ifndef TSFACE_AUDIT_BUFFER
 #define TSFACE_AUDIT_BUFFER  (1024 * 1024)
+#endif
 
 
 static tsface_audit_reader_e tsface_audit_reader_line(

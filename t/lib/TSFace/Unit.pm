@@ -23,7 +23,8 @@ sub flags {
 
     return (
         qw(-g -O1 -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter),
-        "-I$root/ngx_tsface_module", "-I$root/t/$folder",
+        "-I$root/ngx_tsface_module", "-I$root/tools", "-I$root/t/$folder",
+        '-DTSFACE_AUDIT_VERSION="0"',
         map({ ('-isystem', "$tree/$_") } grep { -d "$tree/$_" } qw(
             src/core src/event src/event/modules src/event/quic src/os/unix
             objs src/http src/http/modules src/http/v2 src/http/v3)),
