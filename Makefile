@@ -69,7 +69,7 @@ fuzz:		## fuzz what reads foreign bytes, FUZZ_TIME=600 seconds in all
 	@bash build/build.sh --configure-only
 	@bash build/fuzz.sh $(FUZZ)
 
-coverage:	## line coverage of the module, fails under MIN=90 per cent
+coverage:	## line coverage of module and tools, fails under MIN=90 per cent
 	@$(DEPS) coverage test
 	@bash build/coverage.sh $(TESTS)
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Line coverage of the module by its tests: builds it with counters in a folder
+# Line coverage of the module and of tsface-audit by their tests: builds it with counters in a folder
 # of its own, runs the tests and fails under MIN per cent (default 90).
 #
 # A process that is killed with SIGKILL takes its counters with it, so what
@@ -31,11 +31,12 @@ OUT=$work/out TSFACE_COVERAGE=$work/out/unit \
     bash build/test.sh coverage "$@" || status=$?
 
 # Headers are named relative to the folder that was compiled in: counters of
-# the module and of the unit tests are read apart, and added up.
+# the module, and of the unit tests and tsface-audit, are read apart and added
+# up.
 
 collect() {
     gcovr --root "$here" --filter "$here/ngx_tsface_module/" \
-        --object-directory "$1" --json "$2" "$3"
+        --filter "$here/tools/" --object-directory "$1" --json "$2" "$3"
 }
 
 collect "$work/out/tree" "$work/module.json" "$work/out/tree/objs/addon"

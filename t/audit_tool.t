@@ -5,6 +5,7 @@
 use lib 't/lib';
 use TSFace::Test;
 use TSFace::Load;
+use TSFace::Tool;
 use Cwd 'abs_path';
 use Digest::SHA 'hmac_sha256_hex';
 use File::Basename 'dirname';
@@ -20,15 +21,8 @@ $t->allow(qr/^trail: line 1: the mac does not follow/,
 
 # --- it builds, by itself
 
-my $tool = "$dir/tmp/tsface-audit";
-{
-    local $ENV{CFLAGS} = '-Wno-error=maybe-uninitialized -O1'
-        . ' -fsanitize=address,undefined -fno-omit-frame-pointer'
-        . ' -fno-sanitize-recover=undefined' if $ENV{TSFACE_SANITIZE};
-    local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE} || "$root/build-out/tree";
-    my ($code, $said) = $t->run(120, 'bash', "$root/build/tools.sh", $tool);
-    is $code, 0, 'it compiles' or die $said;
-}
+my $tool = eval { TSFace::Tool::build("$dir/tmp/tsface-audit") };
+ok $tool, 'it compiles' or die $@;
 
 my @tool = $ENV{TSFACE_TEST_VALGRIND} ? ('valgrind', '-q',
     "--log-file=$dir/san/valgrind.%p", $tool) : ($tool);
