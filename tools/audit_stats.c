@@ -46,7 +46,6 @@ typedef struct {
 
 static int tsface_audit_stats_record(void *data,
     const tsface_audit_record_t *record, const ngx_str_t *line);
-static uint64_t tsface_audit_stats_number(const ngx_str_t *text);
 static int tsface_audit_stats_print(tsface_audit_stats_t *stats);
 static int tsface_audit_stats_compare(const void *one, const void *two);
 
@@ -87,6 +86,7 @@ static int
 tsface_audit_stats_record(void *data, const tsface_audit_record_t *record,
     const ngx_str_t *line)
 {
+    uint64_t               n;
     ngx_str_t              value;
     ngx_uint_t             i, result;
     const ngx_str_t       *when;
@@ -147,37 +147,14 @@ tsface_audit_stats_record(void *data, const tsface_audit_record_t *record,
             return tsface_audit_no_memory();
         }
 
-        node->number +=
-            tsface_audit_stats_number(&record->members[TSFACE_AUDIT_COUNT]);
+        if (tsface_audit_json_whole(&record->members[TSFACE_AUDIT_COUNT], &n)
+            == NGX_OK)
+        {
+            node->number += n;
+        }
     }
 
     return TSFACE_AUDIT_OK;
-}
-
-
-/* Digits; what is none of a record that the gateway wrote counts as nothing. */
-static uint64_t
-tsface_audit_stats_number(const ngx_str_t *text)
-{
-    size_t    i;
-    uint64_t  n;
-
-    if (text->len > 18) {
-        return 0;
-    }
-
-    n = 0;
-
-    for (i = 0; i < text->len; i++) {
-
-        if (text->data[i] < '0' || text->data[i] > '9') {
-            return 0;
-        }
-
-        n = n * 10 + (text->data[i] - '0');
-    }
-
-    return n;
 }
 
 
