@@ -82,6 +82,9 @@ int tsface_audit_stats(const tsface_audit_t *audit);
 int tsface_audit_walk(const tsface_audit_t *audit,
     tsface_audit_handler_pt handler, void *data);
 
+/* Says on stderr how that ended, and returns the exit code. */
+int tsface_audit_checked(const tsface_audit_t *audit, uint64_t faults);
+
 /* What a chain begins with by the command line. */
 void tsface_audit_begin(const tsface_audit_t *audit,
     tsface_audit_chain_t *chain);

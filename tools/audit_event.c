@@ -32,46 +32,47 @@ static void tsface_audit_event_uri(tsface_audit_event_t *event,
 static void tsface_audit_event_token(tsface_audit_event_t *event);
 
 
-#define tsface_audit_row(type, member, value, kind, severity, status, name)   \
+#define tsface_audit_event_row(type, member, value, kind, severity, status,   \
+                               name)                                          \
     { type, TSFACE_AUDIT_##member, value, TSFACE_AUDIT_EVENT_##kind,          \
       TSFACE_AUDIT_SEVERITY_##severity, TSFACE_AUDIT_STATUS_##status, name }
 
 /* docs/audit.md has the same table.  The last row of a type takes the rest. */
 static const tsface_audit_event_row_t  tsface_audit_event_rows[] = {
-    tsface_audit_row("intent", TYPE, NULL, INTENT, INFO, UNKNOWN,
-                     "Revoke about to be sent"),
+    tsface_audit_event_row("intent", TYPE, NULL, INTENT, INFO, UNKNOWN,
+                           "Revoke about to be sent"),
 
-    tsface_audit_row("outcome", RESULT, "success", OUTCOME, INFO, SUCCESS,
-                     "Revoke succeeded"),
-    tsface_audit_row("outcome", RESULT, "denied", OUTCOME, LOW, FAILURE,
-                     "Revoke denied"),
-    tsface_audit_row("outcome", RESULT, "error", OUTCOME, MEDIUM, FAILURE,
-                     "Revoke failed"),
-    tsface_audit_row("outcome", TYPE, NULL, OUTCOME, MEDIUM, UNKNOWN,
-                     "Revoke without an answer to be trusted"),
+    tsface_audit_event_row("outcome", RESULT, "success", OUTCOME, INFO, SUCCESS,
+                           "Revoke succeeded"),
+    tsface_audit_event_row("outcome", RESULT, "denied", OUTCOME, LOW, FAILURE,
+                           "Revoke denied"),
+    tsface_audit_event_row("outcome", RESULT, "error", OUTCOME, MEDIUM, FAILURE,
+                           "Revoke failed"),
+    tsface_audit_event_row("outcome", TYPE, NULL, OUTCOME, MEDIUM, UNKNOWN,
+                           "Revoke without an answer to be trusted"),
 
-    tsface_audit_row("refusal", TYPE, NULL, REFUSAL, LOW, FAILURE,
-                     "Revoke refused"),
-    tsface_audit_row("refusals", TYPE, NULL, REFUSAL, LOW, FAILURE,
-                     "Revokes refused"),
+    tsface_audit_event_row("refusal", TYPE, NULL, REFUSAL, LOW, FAILURE,
+                           "Revoke refused"),
+    tsface_audit_event_row("refusals", TYPE, NULL, REFUSAL, LOW, FAILURE,
+                           "Revokes refused"),
 
-    tsface_audit_row("open", REASON, "truncated", TRAIL, HIGH, FAILURE,
-                     "Records of the trail are lost"),
-    tsface_audit_row("open", REASON, "torn_tail", TRAIL, MEDIUM, SUCCESS,
-                     "Half a record was cut off"),
-    tsface_audit_row("open", TYPE, NULL, TRAIL, INFO, SUCCESS,
-                     "Trail opened"),
-    tsface_audit_row("close", TYPE, NULL, TRAIL, INFO, SUCCESS,
-                     "Trail closed"),
-    tsface_audit_row("rotate", TYPE, NULL, TRAIL, INFO, SUCCESS,
-                     "Trail rotated"),
-    tsface_audit_row("key", TYPE, NULL, TRAIL, LOW, SUCCESS,
-                     "Key of the trail changed"),
-    tsface_audit_row("checkpoint", TYPE, NULL, TRAIL, INFO, SUCCESS,
-                     "Checkpoint of the trail"),
+    tsface_audit_event_row("open", REASON, "truncated", TRAIL, HIGH, FAILURE,
+                           "Records of the trail are lost"),
+    tsface_audit_event_row("open", REASON, "torn_tail", TRAIL, MEDIUM, SUCCESS,
+                           "Half a record was cut off"),
+    tsface_audit_event_row("open", TYPE, NULL, TRAIL, INFO, SUCCESS,
+                           "Trail opened"),
+    tsface_audit_event_row("close", TYPE, NULL, TRAIL, INFO, SUCCESS,
+                           "Trail closed"),
+    tsface_audit_event_row("rotate", TYPE, NULL, TRAIL, INFO, SUCCESS,
+                           "Trail rotated"),
+    tsface_audit_event_row("key", TYPE, NULL, TRAIL, LOW, SUCCESS,
+                           "Key of the trail changed"),
+    tsface_audit_event_row("checkpoint", TYPE, NULL, TRAIL, INFO, SUCCESS,
+                           "Checkpoint of the trail"),
 
-    tsface_audit_row(NULL, TYPE, NULL, OTHER, UNKNOWN, UNKNOWN,
-                     "Record of another type")
+    tsface_audit_event_row(NULL, TYPE, NULL, OTHER, UNKNOWN, UNKNOWN,
+                           "Record of another type")
 };
 
 

@@ -14,7 +14,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <inttypes.h>
 #include <poll.h>
 
 #include "audit.h"
@@ -402,17 +401,7 @@ tsface_audit_follow_end(tsface_audit_follow_t *follow, int rc)
         return TSFACE_AUDIT_USAGE;
     }
 
-    if (follow->faults) {
-        fprintf(stderr, "NOT WHOLE: the chain breaks in %" PRIu64 " places\n",
-                follow->faults);
-        return TSFACE_AUDIT_BROKEN;
-    }
-
-    if (follow->audit->key == NULL) {
-        fprintf(stderr, "no --key: nothing was checked but the numbers\n");
-    }
-
-    return TSFACE_AUDIT_OK;
+    return tsface_audit_checked(follow->audit, follow->faults);
 }
 
 

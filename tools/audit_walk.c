@@ -41,7 +41,7 @@ int
 tsface_audit_walk(const tsface_audit_t *audit,
     tsface_audit_handler_pt handler, void *data)
 {
-    int                            rc;
+    int                            rc, checked;
     uint64_t                       faults;
     ngx_str_t                      line;
     tsface_audit_chain_t           chain;
@@ -108,21 +108,31 @@ tsface_audit_walk(const tsface_audit_t *audit,
         rc = TSFACE_AUDIT_OK;
     }
 
-    if (faults) {
-        fprintf(stderr, "NOT WHOLE: the chain breaks in %" PRIu64 " places\n",
-                faults);
-
-        if (rc == TSFACE_AUDIT_OK) {
-            rc = TSFACE_AUDIT_BROKEN;
-        }
-
-    } else if (rc == TSFACE_AUDIT_OK && audit->key == NULL) {
-        fprintf(stderr, "no --key: nothing was checked but the numbers\n");
+    if (rc == TSFACE_AUDIT_OK || faults) {
+        checked = tsface_audit_checked(audit, faults);
+        rc = rc == TSFACE_AUDIT_OK ? checked : rc;
     }
 
     tsface_audit_reader_done(&reader);
 
     return rc;
+}
+
+
+int
+tsface_audit_checked(const tsface_audit_t *audit, uint64_t faults)
+{
+    if (faults) {
+        fprintf(stderr, "NOT WHOLE: the chain breaks in %" PRIu64 " places\n",
+                faults);
+        return TSFACE_AUDIT_BROKEN;
+    }
+
+    if (audit->key == NULL) {
+        fprintf(stderr, "no --key: nothing was checked but the numbers\n");
+    }
+
+    return TSFACE_AUDIT_OK;
 }
 
 
