@@ -10,6 +10,7 @@ use Cwd 'abs_path';
 use Digest::SHA 'hmac_sha256_hex';
 use File::Basename 'dirname';
 use JSON::PP ();
+use POSIX ();
 
 my $root = dirname(dirname(abs_path(__FILE__)));
 my $t = TSFace::Test->new;
@@ -476,5 +477,39 @@ $t->under_load(sub {
 }, clients => 4, pause => 0.001);
 ok !(grep { $_ ne '0' && $_ ne 'torn' } keys %live) && $live{0},
     'a trail that grows is whole' or diag explain \%live, $said;
+
+# --- follow, over rotations under load: each record once, in its order
+
+my $followed = "$dir/tmp/followed";
+my $pid = fork;
+die "fork: $!\n" if !defined $pid;
+if (!$pid) {
+    open STDOUT, '>', $followed or die "$followed: $!\n";
+    open STDERR, '>', "$followed.err" or die "$followed.err: $!\n";
+    exec @tool, 'follow', @key, '--json', '--lines', 10_000, $trail
+        or POSIX::_exit(127);
+}
+$t->wait_for(sub { -s $followed }, 20);
+
+$t->under_load(sub {
+    for my $n (1 .. 3) {
+        sleep 1.2;
+        rename $trail, "$trail.under$n" or die "$trail: $!\n";
+        kill 'USR1', $t->master;
+        $t->wait_for(sub { -e $trail }, 10);
+    }
+    sleep 0.4;
+}, clients => 4, pause => 0.001);
+
+my @under = map { $t->read_file($_) } map({ "$trail.under$_" } 1 .. 3), $trail;
+my $under = join '', @under;
+$t->wait_for(sub { -s $followed >= length $under }, 20);
+kill 'TERM', $pid;
+waitpid $pid, 0;
+is $?, 0, 'follow: ends with 0, the chain was whole'
+    or diag $t->read_file("$followed.err");
+is scalar(grep { !length } @under), 0, 'three rotations under load';
+ok $t->read_file($followed) eq $under, 'all records, as they were written: '
+    . ($under =~ tr/\n//);
 
 done_testing;

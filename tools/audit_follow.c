@@ -41,7 +41,6 @@ typedef struct {
     uint64_t                 shown;
     unsigned                 live:1;     /* what was there is shown */
     unsigned                 missing:1;
-    unsigned                 moved:1;    /* the name is another file's */
 } tsface_audit_follow_t;
 
 
@@ -54,6 +53,8 @@ static int tsface_audit_follow_show(tsface_audit_follow_t *follow,
     const ngx_str_t *line);
 static int tsface_audit_follow_kept(tsface_audit_follow_t *follow);
 static int tsface_audit_follow_look(tsface_audit_follow_t *follow);
+static int tsface_audit_follow_other(const tsface_audit_follow_t *follow,
+    const struct stat *st);
 static int tsface_audit_follow_absent(tsface_audit_follow_t *follow);
 static int tsface_audit_follow_pause(void);
 static int tsface_audit_follow_end(tsface_audit_follow_t *follow, int rc);
@@ -291,52 +292,74 @@ tsface_audit_follow_kept(tsface_audit_follow_t *follow)
  * At the end of the file: whether it is still the one of that name, and then
  * a pause.  A writer may still be at the file that was renamed when the new
  * one is there already, so that is read to its end once more, a pause later.
+ * The new one is held open meanwhile, since it may be renamed itself.
  */
 static int
 tsface_audit_follow_look(tsface_audit_follow_t *follow)
 {
-    int                     rc;
-    struct stat             named, open;
+    struct stat             st;
     tsface_audit_reader_t  *reader;
 
     reader = &follow->reader;
 
-    if (follow->moved) {
-        follow->moved = 0;
+    if (reader->ready != -1) {
         reader->wait = 0;
         return TSFACE_AUDIT_OK;
     }
 
-    if (fstat(reader->fd, &open) == -1) {
+    if (fstat(reader->fd, &st) == -1) {
         reader->err = errno;
         return tsface_audit_unreadable(reader);
     }
 
-    if (!S_ISREG(open.st_mode)) {
+    if (!S_ISREG(st.st_mode)) {
         fprintf(stderr, "tsface-audit: \"%s\": not a file that can be "
                 "followed\n", follow->name);
         return TSFACE_AUDIT_USAGE;
     }
 
-    rc = stat(follow->name, &named);
-
-    follow->moved = (rc == 0
-                     && (named.st_ino != open.st_ino
-                         || named.st_dev != open.st_dev));
-
-    if ((uint64_t) open.st_size < reader->offset) {
+    if ((uint64_t) st.st_size < reader->offset) {
         fflush(stdout);
         fprintf(stderr, "tsface-audit: \"%s\" was truncated: it is read from "
                 "its beginning\n", follow->name);
 
         follow->faults++;
-        follow->moved = 0;
         tsface_audit_reader_again(reader);
 
         return TSFACE_AUDIT_OK;
     }
 
+    reader->ready = tsface_audit_follow_other(follow, &st);
+
     return tsface_audit_follow_pause();
+}
+
+
+/* What the name is now, if that is another file; -1: it is not. */
+static int
+tsface_audit_follow_other(const tsface_audit_follow_t *follow,
+    const struct stat *st)
+{
+    int          fd;
+    struct stat  named;
+
+    if (stat(follow->name, &named) == -1
+        || (named.st_ino == st->st_ino && named.st_dev == st->st_dev))
+    {
+        return -1;
+    }
+
+    fd = open(follow->name, O_RDONLY|O_NOCTTY|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd != -1
+        && (fstat(fd, &named) == -1
+            || (named.st_ino == st->st_ino && named.st_dev == st->st_dev)))
+    {
+        (void) close(fd);
+        return -1;
+    }
+
+    return fd;
 }
 
 

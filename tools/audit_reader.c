@@ -40,6 +40,7 @@ tsface_audit_reader_init(tsface_audit_reader_t *reader, char **names,
     reader->names = names;
     reader->nnames = nnames;
     reader->fd = -1;
+    reader->ready = -1;
 
     return NGX_OK;
 }
@@ -184,6 +185,10 @@ tsface_audit_reader_done(tsface_audit_reader_t *reader)
         tsface_audit_reader_close(reader);
     }
 
+    if (reader->ready != -1) {
+        (void) close(reader->ready);
+    }
+
     free(reader->buf);
 }
 
@@ -202,6 +207,12 @@ tsface_audit_reader_open(tsface_audit_reader_t *reader)
     if (strcmp(reader->name, "-") == 0) {
         reader->name = "(standard input)";
         reader->fd = STDIN_FILENO;
+        return NGX_OK;
+    }
+
+    if (reader->ready != -1) {
+        reader->fd = reader->ready;
+        reader->ready = -1;
         return NGX_OK;
     }
 

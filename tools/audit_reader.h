@@ -27,7 +27,7 @@ typedef enum {
 } tsface_audit_reader_e;
 
 
-/* Private but for name, number, err, wait and progress. */
+/* Private but for name, number, err, ready, wait and progress. */
 typedef struct {
     char                  **names;
     size_t                  nnames;
@@ -36,6 +36,7 @@ typedef struct {
     uint64_t                number;    /* of the line, from 1 */
     int                     err;
     int                     fd;
+    int                     ready;     /* -1, or opened for the next name */
     uint64_t                offset;    /* in the file, of what is at last */
     tsface_audit_progress_t progress;
 
