@@ -207,6 +207,30 @@ for my $try (1 .. 10) {
     last;
 }
 
+# The new file may be renamed, too, while the old one is read to its end.  It
+# has to be looked at in between, which a slow machine may not do.
+
+my $is;
+for my $try (1 .. 8) {
+    begin(2);
+    follow(@json, $file);
+    shows(join('', $trail->lines), 'two');
+    kill 'STOP', $pid;
+    rename $file, "$file.1" or die $!;
+    $tool->write($file, more());
+    sleep 0.3;
+    kill 'CONT', $pid;
+    sleep 0.1;
+    rename $file, "$file.2" or die $!;
+    $tool->write($file, $line = more());
+    $until = time + 5;
+    sleep 0.02 while time < $until && $tool->read($out) !~ /\Q$line\E/;
+    stop('TERM');
+    $is = $tool->read($out);
+    last if $is eq join '', $trail->lines;
+}
+is $is, join('', $trail->lines), 'two rotations in a tenth of a second';
+
 # --- what a writer that died left is cut off
 
 begin(2);
