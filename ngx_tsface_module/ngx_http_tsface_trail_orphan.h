@@ -18,7 +18,7 @@
 #include "ngx_http_tsface_trail_file.h"
 
 
-/* how much of a trail's end is looked at: a tenth of a second's work */
+/* how much of a trail's end is looked at: 0.13 s of a CPU, in a thread */
 #define NGX_HTTP_TSFACE_TRAIL_ORPHAN_WINDOW   (64 * 1024 * 1024)
 
 

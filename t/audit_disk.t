@@ -2,7 +2,9 @@
 # A disk that hangs, and one that fails: nothing is forwarded without a record
 # that is on disk, the callers are told in time, other requests are served, and
 # all of it ends by itself.  nginx runs with a shim before libc that makes the
-# trail's write() and fdatasync() do what a file says.
+# trail's write() and fdatasync() do what a file says.  A file system that the
+# kernel makes read-only after an error of the disk shows as EROFS of write();
+# nobody else can do that while the trail is open, as mount(2) says EBUSY.
 #
 # TSFACE_TEST_LONG=1: the disk hangs for 30 seconds, not 7.
 

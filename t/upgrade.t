@@ -113,4 +113,7 @@ $t->{master} = $old;
 judge('back', $n, $result);
 is $t->revoke('user-1')->status, 204, 'and after it';
 
+is scalar(grep { ($_->{reason} || '') eq 'orphaned' } $t->records), 0,
+    'no worker took what another one was about to record for an orphan';
+
 done_testing;
