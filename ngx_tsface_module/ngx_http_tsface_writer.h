@@ -121,7 +121,7 @@ void ngx_http_tsface_writer_cleanup(void *data);
 /* Counts the batch that was written, or not, and logs what is new of it. */
 void ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w);
 
-/* Logs what a batch, or the search for orphans, came upon: TORN and the like. */
+/* Logs what a batch, or the search for orphans, met: TORN and the like. */
 void ngx_http_tsface_writer_found(ngx_log_t *log,
     const ngx_http_tsface_trail_t *trail,
     const ngx_http_tsface_trail_result_t *result);
