@@ -12,7 +12,7 @@
 #include "ngx_http_tsface_refusals.h"
 
 
-#define NGX_HTTP_TSFACE_REFUSALS_RATE        10
+#define NGX_HTTP_TSFACE_REFUSALS_RATE        1
 #define NGX_HTTP_TSFACE_REFUSALS_BURST       1000
 #define NGX_HTTP_TSFACE_REFUSALS_BURST_MAX   1000000
 
