@@ -4,6 +4,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Bench;
 
 my $rounds = $ENV{ROUNDS} || 3;
 my $duration = $ENV{DURATION} || 3;
@@ -20,7 +21,7 @@ my %title = (
     d  => '(d) Lua, audit write, limit',
 );
 my $bench = "$TSFace::Test::ROOT/bench";
-my $hz = POSIX::sysconf(&POSIX::_SC_CLK_TCK);
+my $script = "$bench/lua/post.lua";
 
 # As long as Transmit's JWTs are.
 my $token = join '', map { ('A' .. 'Z', 'a' .. 'z', 0 .. 9)[rand 62] } 1 .. 800;
@@ -103,41 +104,15 @@ sub check {
 }
 
 
-# utime + stime of master and workers, in microseconds.
-sub cpu {
-    my ($t) = @_;
-
-    my $ticks = 0;
-    for my $pid ($t->master, $t->workers) {
-        my ($stat) = $t->read_file("/proc/$pid/stat") =~ /\) (.*)/s;
-        my @field = split ' ', $stat;
-        $ticks += $field[11] + $field[12];
-    }
-    return $ticks / $hz * 1e6;
-}
-
-
-sub wrk {
-    my ($t, $seconds, $connections) = @_;
-
-    my ($code, $output) = $t->run($seconds + 15, 'wrk', '-t1',
-        "-c$connections", "-d${seconds}s", '-s', "$bench/lua/post.lua",
-        'http://127.0.0.1:' . $t->port(0));
-    my @figures = $output =~ /^FIGURES (\d+) (\d+) (\d+) (\d+) (\d+)$/m
-        or die "wrk failed: $output\n";
-    return @figures;
-}
-
-
 sub measure {
     my ($transport, $variant, $connections) = @_;
 
     my $t = $gateway{"$transport $variant"};
-    wrk($t, 1, $connections);
+    wrk($t, 1, $connections, $script);
 
     my $before = cpu($t);
     my ($requests, $usec, $p50, $p99, $errors) = wrk($t, $duration,
-        $connections);
+        $connections, $script);
     my $used = cpu($t) - $before;
 
     push @{ $got{"$transport $variant $connections"} }, {
@@ -145,12 +120,6 @@ sub measure {
         cpu => $used / ($requests || 1), errors => $errors,
     };
     return;
-}
-
-
-sub median {
-    my @sorted = sort { $a <=> $b } @_;
-    return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
 }
 
 
