@@ -21,8 +21,16 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-build="gcc libc6-dev nginx nginx-dev libyajl-dev libssl-dev libpcre2-dev
-    zlib1g-dev"
+build="gcc libc6-dev nginx nginx-dev libyajl-dev libhiredis-dev libssl-dev
+    libpcre2-dev zlib1g-dev"
+
+# the store of the tests of shared limits
+
+# shellcheck source=/dev/null
+case $(. /etc/os-release && echo "${VERSION_CODENAME-}") in
+bookworm) store=redis-server ;;
+*) store=valkey-server ;;
+esac
 
 want=
 
@@ -38,6 +46,7 @@ for group in "$@"; do
             libmojolicious-perl libio-socket-ssl-perl libev-perl
             libcryptx-perl libcpanel-json-xs-perl libnet-dns-perl
             libprotocol-http2-perl libjson-validator-perl prometheus"
+        want="$want $store"
         ;;
 
     asan | source)

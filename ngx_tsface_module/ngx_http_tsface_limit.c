@@ -63,6 +63,7 @@ ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
 
         use.limit = &limit[i];
         use.zone = limit[i].shm_zone->data;
+        use.rate = &use.zone->gcra;
 
         rc = ngx_http_tsface_limit_key(r, &use);
 
@@ -184,7 +185,10 @@ ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request)
 
     /* only now, so that times are in the order of the decisions */
 
-    rc = ngx_http_tsface_limit_agree(request, ngx_http_tsface_limit_now());
+    rc = ngx_http_tsface_limit_agree(request,
+                                     request->told
+                                     ? request->asked
+                                     : ngx_http_tsface_limit_now());
 
     ngx_http_tsface_limit_unlock(request);
 

@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_gcra.h"
+#include "ngx_http_tsface_limit_store.h"
 #include "ngx_http_tsface_limit_table.h"
 
 
@@ -41,11 +42,13 @@ typedef struct {
 typedef struct {
     const ngx_http_tsface_limit_t     *limit;
     ngx_http_tsface_limit_zone_t      *zone;
+    const ngx_http_tsface_gcra_t      *rate;       /* the zone's, a share */
     u_char                             digest[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
 
     ngx_http_tsface_limit_decision_e   decision;   /* if it has one */
     ngx_http_tsface_gcra_result_t      gcra;
     uint64_t                           before;     /* tat, if it was taken */
+    uint64_t                           ahead;      /* told by a store; us */
     ngx_uint_t                         alarm;      /* to be logged if not 0 */
     unsigned                           full:1;     /* no room: no gcra */
     unsigned                           rebuilt:1;
@@ -60,6 +63,11 @@ typedef struct {
     ngx_http_tsface_limit_use_t       *uses;
     ngx_uint_t                         nuses;
     ngx_http_tsface_limit_caller_t     caller;
+
+    /* the question to a store, and when it was asked (limit_share.h) */
+    ngx_http_tsface_limit_call_t      *call;
+    uint64_t                           asked;
+    unsigned                           told:1;     /* how far keys are ahead */
 
     ngx_http_tsface_limit_decision_e   decision;   /* the worst of them */
     uint64_t                           retry;      /* us; refused if not 0 */
@@ -85,8 +93,19 @@ char *ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_tsface_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* postconfiguration: emerg for a tsface_limit whose zone nobody defined. */
+/*
+ * postconfiguration: emerg for a tsface_limit whose zone nobody defined, and
+ * for zones of one place that don't have the same store, as nobody could
+ * decide by them all at once.
+ */
 ngx_int_t ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits);
+
+/*
+ * postconfiguration, before that: finds the stores that zones name.  Emerg for
+ * one that nobody defined, and for a limit too long for a store's numbers.
+ */
+ngx_int_t ngx_http_tsface_limit_stores(ngx_conf_t *cf, ngx_array_t *zones,
+    ngx_array_t *stores);
 
 /*
  * A request is limited in three parts, so that there may be a wait between
@@ -104,7 +123,7 @@ ngx_int_t ngx_http_tsface_limit_keys(ngx_http_request_t *r,
  * 2. Decides by the zones of this host, all or nothing: NGX_OK (taken from
  * each of them, for request->until), NGX_BUSY (refused by at least one, taken
  * from none), NGX_ERROR (no room in a zone and nothing to evict: the request
- * must be refused).  Logs nothing.
+ * must be refused).  Logs nothing.  When a store told, there is always room.
  */
 ngx_int_t ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request);
 

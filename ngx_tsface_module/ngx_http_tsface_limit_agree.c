@@ -12,17 +12,17 @@
 
 
 static ngx_http_tsface_limit_node_t *ngx_http_tsface_limit_look(
-    ngx_http_tsface_limit_use_t *use, uint64_t now);
-static uint64_t ngx_http_tsface_limit_queue(
-    const ngx_http_tsface_limit_use_t *use);
-static void ngx_http_tsface_limit_take(ngx_http_tsface_limit_use_t *use,
-    ngx_http_tsface_limit_node_t *node, uint64_t at, uint64_t now);
+    ngx_http_tsface_limit_use_t *use, uint64_t *tat, ngx_uint_t told,
+    uint64_t now);
+static void ngx_http_tsface_limit_note(ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t tat, uint64_t now);
 
 
 ngx_int_t
 ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
 {
     uint64_t                           at;
+    uint64_t                           tats[NGX_HTTP_TSFACE_MAX_LIMITS];
     ngx_int_t                          rc;
     ngx_uint_t                         i;
     ngx_http_tsface_limit_use_t       *use;
@@ -35,7 +35,8 @@ ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
     for (i = 0; i < request->nuses; i++) {
         use = &request->uses[i];
 
-        nodes[i] = ngx_http_tsface_limit_look(use, now);
+        nodes[i] = ngx_http_tsface_limit_look(use, &tats[i], request->told,
+                                              now);
 
         if (use->limit->dry_run) {
             continue;
@@ -65,16 +66,32 @@ ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
 
             /* another limit refuses, so nothing is taken from this one */
 
-            ngx_http_tsface_gcra_look(&use->zone->gcra,
-                                      nodes[i] ? nodes[i]->tat : 0, now,
-                                      &use->gcra);
+            ngx_http_tsface_gcra_look(use->rate, tats[i], now, &use->gcra);
             continue;
 
         } else {
             decision = (use->gcra.wait != 0) ? NGX_HTTP_TSFACE_LIMIT_DELAYED
                                              : NGX_HTTP_TSFACE_LIMIT_ALLOWED;
 
-            ngx_http_tsface_limit_take(use, nodes[i], at, now);
+            /*
+             * Every limit counts the request at the time at which it goes on,
+             * or many that were let in one by one could go on together, having
+             * waited for another.
+             */
+
+            if (at > now + use->gcra.wait) {
+                ngx_http_tsface_gcra_take(use->rate, tats[i], at, now,
+                                          &use->gcra);
+            }
+
+            if (!request->told) {
+                use->before = tats[i];
+
+                ngx_http_tsface_limit_table_store(use->zone->table, nodes[i],
+                                                  use->digest, use->gcra.tat);
+            }
+
+            tats[i] = use->gcra.tat;
         }
 
         if (use->limit->dry_run && decision != NGX_HTTP_TSFACE_LIMIT_ALLOWED) {
@@ -86,6 +103,10 @@ ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
         use->decision = decision;
     }
 
+    for (i = 0; request->told && i < request->nuses; i++) {
+        ngx_http_tsface_limit_note(&request->uses[i], nodes[i], tats[i], now);
+    }
+
     request->taken = (rc == NGX_OK);
     request->wait = request->taken ? at - now : 0;
     request->until = request->wait ? at : 0;
@@ -95,63 +116,66 @@ ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request, uint64_t now)
 
 
 static ngx_http_tsface_limit_node_t *
-ngx_http_tsface_limit_look(ngx_http_tsface_limit_use_t *use, uint64_t now)
+ngx_http_tsface_limit_look(ngx_http_tsface_limit_use_t *use, uint64_t *tat,
+    ngx_uint_t told, uint64_t now)
 {
     ngx_http_tsface_limit_node_t   *node;
     ngx_http_tsface_limit_table_t  *table;
 
     table = use->zone->table;
 
-    use->rebuilt = ngx_http_tsface_limit_table_enter(table);
+    use->rebuilt |= ngx_http_tsface_limit_table_enter(table);
 
     node = ngx_http_tsface_limit_table_lookup(table, use->digest);
 
-    if (node == NULL && !ngx_http_tsface_limit_table_has_room(table, now)) {
-        use->full = 1;
-        use->alarm = ngx_http_tsface_limit_table_full(table, now);
+    if (told) {
+        *tat = now + use->ahead;
 
-        return NULL;
+    } else if (node) {
+        *tat = node->tat;
+
+    } else {
+        *tat = 0;
+
+        if (!ngx_http_tsface_limit_table_has_room(table, now)) {
+            use->full = 1;
+            use->alarm = ngx_http_tsface_limit_table_full(table, now);
+
+            return NULL;
+        }
     }
 
-    ngx_http_tsface_gcra_decide(&use->zone->gcra,
+    ngx_http_tsface_gcra_decide(use->rate,
                                 ngx_http_tsface_limit_queue(use),
-                                node ? node->tat : 0, now, &use->gcra);
+                                *tat, now, &use->gcra);
 
     return node;
 }
 
 
-/* How long a request may wait; delay_max may allow fewer than delay does. */
+/* What a store told, as far as it is news. */
 
-static uint64_t
+static void
+ngx_http_tsface_limit_note(ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t tat, uint64_t now)
+{
+    ngx_http_tsface_limit_table_t  *table;
+
+    table = use->zone->table;
+
+    if (node ? node->tat < tat
+             : tat > now && ngx_http_tsface_limit_table_has_room(table, now))
+    {
+        ngx_http_tsface_limit_table_store(table, node, use->digest, tat);
+    }
+}
+
+
+uint64_t
 ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_use_t *use)
 {
     return ngx_min((uint64_t) use->limit->delay * use->zone->gcra.interval,
                    (uint64_t) use->limit->delay_max * 1000);
-}
-
-
-/*
- * Every limit counts the request at the time at which it goes on, or many that
- * were let in one by one could go on together, having waited for another.
- */
-
-static void
-ngx_http_tsface_limit_take(ngx_http_tsface_limit_use_t *use,
-    ngx_http_tsface_limit_node_t *node, uint64_t at, uint64_t now)
-{
-    uint64_t  tat;
-
-    tat = node ? node->tat : 0;
-
-    if (at > now + use->gcra.wait) {
-        ngx_http_tsface_gcra_take(&use->zone->gcra, tat, at, now, &use->gcra);
-    }
-
-    use->before = tat;
-
-    ngx_http_tsface_limit_table_store(use->zone->table, node, use->digest,
-                                      use->gcra.tat);
 }
 
 

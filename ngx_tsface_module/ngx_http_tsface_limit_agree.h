@@ -24,9 +24,16 @@
  * limit is a dry run and would have refused; request->until says for when.
  * NGX_BUSY, NGX_ERROR: as ngx_http_tsface_limit_decide(), nothing was taken.
  * A refusal by rate goes before want of room: it is the caller's to know.
+ *
+ * If request->told, the keys' times are those of a store, relative to now, and
+ * this is what it decided: it is written to the zones as far as it is new to
+ * them, and there is room.
  */
 ngx_int_t ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
     uint64_t now);
+
+/* How long a request may wait; delay_max may allow fewer than delay does. */
+uint64_t ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_use_t *use);
 
 /*
  * Takes the places back, each one that is the last of its key: then all is as

@@ -8,7 +8,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_zone.h"
 #include "ngx_http_tsface_module.h"
 
@@ -49,7 +51,7 @@ ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ssize_t                            size;
     ngx_int_t                          burst;
-    ngx_str_t                         *value, name, s;
+    ngx_str_t                         *value, name, store, s;
     ngx_uint_t                         i;
     ngx_shm_zone_t                    *shm_zone, **slot;
     ngx_http_tsface_gcra_t             gcra;
@@ -61,6 +63,7 @@ ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     size = 0;
     burst = -1;
     ngx_str_null(&name);
+    ngx_str_null(&store);
     ngx_memzero(&gcra, sizeof(ngx_http_tsface_gcra_t));
 
     for (i = 2; i < cf->args->nelts; i++) {
@@ -107,6 +110,15 @@ ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
+        if (ngx_strncmp(value[i].data, "store=", 6) == 0
+            && value[i].len > 6 && store.len == 0)
+        {
+            store.data = value[i].data + 6;
+            store.len = value[i].len - 6;
+
+            continue;
+        }
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid or repeated parameter \"%V\" of \"%V\"",
                            &value[i], &cmd->name);
@@ -147,6 +159,7 @@ ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     zone->gcra = gcra;
+    zone->store_name = store;
     zone->defined = 1;
 
     shm_zone->init = ngx_http_tsface_limit_zone_init;
@@ -360,14 +373,17 @@ ngx_http_tsface_limit_parse_time(ngx_conf_t *cf, ngx_str_t *value,
 ngx_int_t
 ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
 {
-    ngx_uint_t                     i;
-    ngx_http_tsface_limit_t       *limit;
-    ngx_http_tsface_limit_zone_t  *zone;
+    uint64_t                        queue;
+    ngx_uint_t                      i;
+    ngx_http_tsface_limit_t        *limit;
+    ngx_http_tsface_limit_zone_t   *zone;
+    ngx_http_tsface_limit_store_t  *store;
 
     if (limits == NULL || limits == NGX_CONF_UNSET_PTR) {
         return NGX_OK;
     }
 
+    store = NULL;
     limit = limits->elts;
 
     for (i = 0; i < limits->nelts; i++) {
@@ -382,6 +398,71 @@ ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
                           &limit[i].shm_zone->shm.name, zone->file, zone->line);
             return NGX_ERROR;
         }
+
+        if (i == 0) {
+            store = zone->store;
+        }
+
+        if (store) {
+            queue = ngx_min((uint64_t) limit[i].delay * zone->gcra.interval,
+                            (uint64_t) limit[i].delay_max * 1000);
+
+            store->queue = ngx_max(store->queue, queue);
+        }
+
+        if (zone->store != store) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "tsface_limit zones \"%V\" and \"%V\" apply to the "
+                          "same request, but don't have the same store",
+                          &limit[0].shm_zone->shm.name,
+                          &limit[i].shm_zone->shm.name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_tsface_limit_stores(ngx_conf_t *cf, ngx_array_t *zones,
+    ngx_array_t *stores)
+{
+    ngx_uint_t                      i;
+    ngx_shm_zone_t                **shm_zone;
+    ngx_http_tsface_limit_zone_t   *zone;
+
+    shm_zone = zones->elts;
+
+    for (i = 0; i < zones->nelts; i++) {
+        zone = shm_zone[i]->data;
+
+        if (zone->store_name.len == 0) {
+            continue;
+        }
+
+        zone->store = ngx_http_tsface_block_find(stores, &zone->store_name);
+
+        if (zone->store == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "unknown tsface_limit_store \"%V\" of "
+                          "tsface_limit_zone \"%V\": define it in http{}",
+                          &zone->store_name, &shm_zone[i]->shm.name);
+            return NGX_ERROR;
+        }
+
+        if (zone->gcra.tolerance + zone->gcra.interval
+            > NGX_HTTP_TSFACE_SCRIPT_MAX_TIME)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "the burst of tsface_limit_zone \"%V\" takes more "
+                          "than the 142 years to fill up that a store can "
+                          "count", &shm_zone[i]->shm.name);
+            return NGX_ERROR;
+        }
+
+        ngx_http_tsface_limit_share_init(&zone->share, &zone->gcra,
+                                         zone->store->nodes);
     }
 
     return NGX_OK;

@@ -9,9 +9,17 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_step.h"
 
 
+/* Retry-After when there is no store to ask; ms */
+#define NGX_HTTP_TSFACE_LIMIT_STORE_RETRY   1000
+
+
+static void ngx_http_tsface_limit_step_answered(void *data, ngx_int_t rc);
+static ngx_int_t ngx_http_tsface_limit_step_asked(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_tsface_limit_step_decided(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
@@ -23,6 +31,12 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
     ngx_int_t resumed)
 {
     ngx_int_t  rc;
+
+    if (ctx->limits.asked) {
+        ctx->limits.asked = 0;
+
+        return ngx_http_tsface_limit_step_asked(r, ctx, resumed);
+    }
 
     if (resumed != NGX_AGAIN) {
         return ngx_http_tsface_limit_step_delay(r, ctx);
@@ -43,10 +57,65 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         return NGX_OK;
     }
 
-    if (rc == NGX_OK) {
-        rc = ngx_http_tsface_limit_decide(&ctx->limits);
-        ngx_http_tsface_limit_result(r, &ctx->limits, rc);
+    if (rc == NGX_ERROR) {
+        return ngx_http_tsface_limit_step_decided(r, ctx, rc);
     }
+
+    rc = ngx_http_tsface_limit_share_ask(&ctx->limits,
+                                         ngx_http_tsface_limit_step_answered,
+                                         ctx);
+    if (rc == NGX_AGAIN) {
+
+        /* the call has a timer of its own */
+
+        ngx_http_tsface_transaction_wait(ctx, NGX_HTTP_TSFACE_WAIT_LIMIT, 0);
+
+        return NGX_AGAIN;
+    }
+
+    if (rc == NGX_ERROR) {
+        ctx->limits.asked = 0;
+
+        return ngx_http_tsface_limit_step_asked(r, ctx, NGX_DECLINED);
+    }
+
+    rc = ngx_http_tsface_limit_decide(&ctx->limits);
+    ngx_http_tsface_limit_result(r, &ctx->limits, rc);
+
+    return ngx_http_tsface_limit_step_decided(r, ctx, rc);
+}
+
+
+static void
+ngx_http_tsface_limit_step_answered(void *data, ngx_int_t rc)
+{
+    ngx_http_tsface_ctx_t *ctx = data;
+
+    rc = (rc == NGX_ERROR) ? NGX_DECLINED
+                           : ngx_http_tsface_limit_share_answer(&ctx->limits);
+
+    ngx_http_tsface_transaction_resume(ctx, rc);
+}
+
+
+/* The store has decided, or else (NGX_DECLINED) its on_failure does. */
+
+static ngx_int_t
+ngx_http_tsface_limit_step_asked(ngx_http_request_t *r,
+    ngx_http_tsface_ctx_t *ctx, ngx_int_t rc)
+{
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_tsface_limit_share_fallback(&ctx->limits);
+
+        if (rc == NGX_ABORT) {
+            ctx->problem = NGX_HTTP_TSFACE_PROBLEM_LIMIT_UNDECIDED;
+            ctx->extra.retry_after = NGX_HTTP_TSFACE_LIMIT_STORE_RETRY;
+
+            return NGX_DECLINED;
+        }
+    }
+
+    ngx_http_tsface_limit_result(r, &ctx->limits, rc);
 
     return ngx_http_tsface_limit_step_decided(r, ctx, rc);
 }

@@ -32,6 +32,11 @@ struct ngx_http_tsface_limit_zone_s {
     ngx_http_complex_value_t        key;
     ngx_http_tsface_gcra_t          gcra;
 
+    /* NULL: the zone decides; else the store does, or the share does */
+    ngx_http_tsface_limit_store_t  *store;
+    ngx_http_tsface_gcra_t          share;
+    ngx_str_t                       store_name;
+
     u_char                         *file;
     ngx_uint_t                      line;
 

@@ -74,8 +74,15 @@ static ngx_command_t  ngx_http_tsface_commands[] = {
       NULL },
 
     { ngx_string("tsface_limit_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3|NGX_CONF_TAKE4,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3|NGX_CONF_TAKE4|NGX_CONF_TAKE5,
       ngx_http_tsface_limit_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("tsface_limit_store"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_tsface_limit_store_block,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -204,6 +211,9 @@ ngx_http_tsface_create_main_conf(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&tmcf->limit_zones, cf->pool, 4,
                           sizeof(ngx_shm_zone_t *))
+           != NGX_OK
+        || ngx_array_init(&tmcf->limit_stores, cf->pool, 2,
+                          sizeof(ngx_http_tsface_limit_store_t *))
            != NGX_OK
         || ngx_array_init(&tmcf->locations, cf->pool, 4,
                           sizeof(ngx_http_tsface_loc_conf_t *))
@@ -470,6 +480,13 @@ ngx_http_tsface_postconfiguration(ngx_conf_t *cf)
         }
     }
 
+    if (ngx_http_tsface_limit_stores(cf, &tmcf->limit_zones,
+                                     &tmcf->limit_stores)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     locations = tmcf->locations.elts;
 
     for (i = 0; i < tmcf->locations.nelts; i++) {
@@ -622,6 +639,7 @@ ngx_http_tsface_init_process(ngx_cycle_t *cycle)
     ngx_http_tsface_trail_t        **trails;
     ngx_http_tsface_main_conf_t     *tmcf;
     ngx_http_tsface_credentials_t  **cp;
+    ngx_http_tsface_limit_store_t  **stores;
 
     /* not http{} at all; or a cache manager, which serves no requests */
 
@@ -655,6 +673,14 @@ ngx_http_tsface_init_process(ngx_cycle_t *cycle)
         }
     }
 
+    stores = tmcf->limit_stores.elts;
+
+    for (i = 0; i < tmcf->limit_stores.nelts; i++) {
+        if (ngx_http_tsface_limit_store_start(stores[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
     return ngx_http_tsface_token_start(cycle, tmcf->zone, &tmcf->credentials);
 }
 
@@ -666,6 +692,7 @@ ngx_http_tsface_exit_process(ngx_cycle_t *cycle)
     ngx_http_tsface_trail_t        **trails;
     ngx_http_tsface_main_conf_t     *tmcf;
     ngx_http_tsface_credentials_t  **cp;
+    ngx_http_tsface_limit_store_t  **stores;
 
     tmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_tsface_module);
 
@@ -677,6 +704,12 @@ ngx_http_tsface_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_tsface_token_stop();
+
+    stores = tmcf->limit_stores.elts;
+
+    for (i = 0; i < tmcf->limit_stores.nelts; i++) {
+        ngx_http_tsface_limit_store_stop(stores[i]);
+    }
 
     cp = tmcf->credentials.elts;
 

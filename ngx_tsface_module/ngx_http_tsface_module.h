@@ -17,6 +17,7 @@
 #include "ngx_http_tsface_compat.h"
 #include "ngx_http_tsface_credentials.h"
 #include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_store.h"
 #include "ngx_http_tsface_trail.h"
 
 
@@ -32,6 +33,7 @@ typedef struct {
     ngx_array_t                   endpoints;     /* of pointers */
     ngx_array_t                   trails;        /* of pointers */
     ngx_array_t                   limit_zones;   /* of ngx_shm_zone_t * */
+    ngx_array_t                   limit_stores;  /* of pointers */
     ngx_array_t                   locations;     /* of pointers, with pass */
 } ngx_http_tsface_main_conf_t;
 

@@ -212,6 +212,15 @@ const ngx_http_tsface_problem_t
                    "after the seconds that the Retry-After header gives.")
     },
 
+    [NGX_HTTP_TSFACE_PROBLEM_LIMIT_UNDECIDED] = {
+        503,
+        ngx_string("limit_undecided"),
+        ngx_string("Rate limit could not be looked up"),
+        ngx_string("The gateways' shared store of rate limits gives no "
+                   "answer, and nothing is forwarded without it.  Try again "
+                   "after the seconds that the Retry-After header gives.")
+    },
+
     [NGX_HTTP_TSFACE_PROBLEM_UNKNOWN_CREDENTIALS] = {
         503,
         ngx_string("unknown_credentials"),

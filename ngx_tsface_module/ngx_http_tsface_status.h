@@ -42,6 +42,12 @@ void ngx_http_tsface_status_trails_json(ngx_http_tsface_page_t *page,
 void ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf);
 
+/* The same about stores of limits. */
+void ngx_http_tsface_status_stores_json(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+void ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+
 /* A histogram as a JSON object. */
 void ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_meter_stat_t *stat);

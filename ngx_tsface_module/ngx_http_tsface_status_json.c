@@ -41,6 +41,7 @@ ngx_http_tsface_status_json(ngx_http_tsface_page_t *page,
     ngx_http_tsface_json_credentials(page, tmcf);
     ngx_http_tsface_status_trails_json(page, tmcf);
     ngx_http_tsface_status_json_limits(page, tmcf);
+    ngx_http_tsface_status_stores_json(page, tmcf);
     ngx_http_tsface_json_requests(page, tmcf->zone);
     ngx_http_tsface_json_operations(page, tmcf->zone);
     ngx_http_tsface_json_refusals(page, tmcf->zone);

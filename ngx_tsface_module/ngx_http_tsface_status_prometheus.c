@@ -177,6 +177,10 @@ ngx_http_tsface_status_prometheus(ngx_http_tsface_page_t *page,
     }
 
     ngx_http_tsface_status_prometheus_limits(page, tmcf);
+
+    if (tmcf->limit_stores.nelts) {
+        ngx_http_tsface_status_stores_metrics(page, tmcf);
+    }
 }
 
 

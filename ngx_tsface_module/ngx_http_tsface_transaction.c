@@ -252,6 +252,13 @@ ngx_http_tsface_wait_end(ngx_http_tsface_ctx_t *ctx)
 
     switch (ctx->wait) {
 
+    case NGX_HTTP_TSFACE_WAIT_LIMIT:
+        if (ctx->limits.call) {
+            ngx_http_tsface_limit_store_detach(ctx->limits.call);
+            ctx->limits.call = NULL;
+        }
+        break;
+
     case NGX_HTTP_TSFACE_WAIT_AUDIT:
         if (ctx->entry) {
             ngx_http_tsface_trail_detach(ctx->entry);

@@ -61,6 +61,7 @@ sub here {
         {$1file:$dir/secrets/payments.key}mg;
     $conf =~ s{^(\s*client_key_password\s+)file:[^;\s]+}
         {$1file:$dir/secrets/password}mg;
+    $conf =~ s{^(\s*password\s+)file:[^;\s]+}{$1file:$dir/secrets/password}mg;
     $conf =~ s{(client_secret\s+env:(\w+))}{ $ENV{$2} = 'an-env-secret'; $1 }ge;
     $conf =~ s{((?<![\$\w])key\s+env:(\w+))}{ $ENV{$2} = 'k' x 40; $1 }ge;
     $conf =~ s{((?:^|[\s\{;])key\s+)file:[^;\s]+}{$1file:$dir/secrets/key}mg;
@@ -111,7 +112,8 @@ sub whole {
     # The outermost context is the one its first word asks for.
     my $bare = $conf;
     1 while $bare =~ s/\{[^{}]*\}/ /;
-    my $in = $bare =~ /^\s*(?:tsface_(?:zone|credentials|audit_trail|limit_zone)
+    my $in = $bare =~ /^\s*(?:tsface_(?:zone|credentials|audit_trail|limit_zone
+        |limit_store)
         |server|map|geo|split_clients|log_format|upstream)\b/mx ? 'http'
         : $bare =~ /^\s*(?:location|listen|ssl_\w+|server_name)\b/m ? 'server'
         : $bare =~ /^\s*(?:region|client_id|client_secret|endpoint

@@ -535,6 +535,7 @@ problems(void)
         { P(ENDPOINT_THROTTLED), "endpoint_throttled", 503 },
         { P(ENDPOINT_UNAVAILABLE), "endpoint_unavailable", 503 },
         { P(ENDPOINT_BUSY), "endpoint_busy", 503 },
+        { P(LIMIT_UNDECIDED), "limit_undecided", 503 },
         { P(UNKNOWN_CREDENTIALS), "unknown_credentials", 503 },
         { P(NO_TOKEN), "no_token", 503 },
         { P(AUDIT_FAILED), "audit_failed", 503 },
