@@ -64,7 +64,7 @@ sub start {
 
     $t->wait_for(sub {
         -S $self->{socket} && eval { $self->command('PING'); 1 }
-            || $@ =~ /NOAUTH|no permissions/i;
+            || ($@ || '') =~ /NOAUTH|no permissions/i;
     }, 20) or die "the store did not start:\n" . $t->read_file("$self->{dir}/log");
 
     return $self;
