@@ -18,7 +18,7 @@ version=$(sed -n 's/^#define NGX_HTTP_TSFACE_MODULE_VERSION *"\(.*\)"/\1/p' \
     ngx_tsface_module/ngx_http_tsface_module.h)
 
 sources=( tools/*.c )
-for name in record record_text record_mac record_line json secret_text trail_chain trail_io; do
+for name in record record_text record_mac record_line record_sign json secret_text trail_chain trail_io; do
     sources+=( "ngx_tsface_module/ngx_http_tsface_$name.c" )
 done
 

@@ -43,6 +43,7 @@ static ngx_int_t ngx_http_tsface_check_location(ngx_conf_t *cf,
 static ngx_int_t ngx_http_tsface_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_tsface_init_process(ngx_cycle_t *cycle);
 static void ngx_http_tsface_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_tsface_exit_master(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_tsface_request_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_tsface_header_filter(ngx_http_request_t *r);
@@ -180,7 +181,7 @@ ngx_module_t  ngx_http_tsface_module = {
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_tsface_exit_process,          /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_tsface_exit_master,           /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -628,6 +629,14 @@ ngx_http_tsface_init_module(ngx_cycle_t *cycle)
         }
     }
 
+    /* a start, not a reload; and nothing can prevent it any more */
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+        if (ngx_is_init_cycle(cycle->old_cycle)) {
+            ngx_http_tsface_trail_note_start(cycle, trails[i], tmcf->zone);
+        }
+    }
+
     return NGX_OK;
 }
 
@@ -724,6 +733,30 @@ ngx_http_tsface_exit_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < tmcf->trails.nelts; i++) {
         ngx_http_tsface_trail_stop(cycle, trails[i]);
+    }
+}
+
+
+/* The last that there is of nginx; the workers are gone. */
+static void
+ngx_http_tsface_exit_master(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i;
+    ngx_http_tsface_trail_t      **trails;
+    ngx_http_tsface_main_conf_t   *tmcf;
+
+    tmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_tsface_module);
+
+    if (tmcf == NULL) {
+        return;
+    }
+
+    trails = tmcf->trails.elts;
+
+    for (i = 0; i < tmcf->trails.nelts; i++) {
+        if (trails[i]->writer) {
+            ngx_http_tsface_trail_note_stop(cycle, trails[i], tmcf->zone);
+        }
     }
 }
 

@@ -95,7 +95,13 @@ static const ngx_http_tsface_record_field_t  ngx_http_tsface_record_fields[] =
     ngx_http_tsface_record_row(upstream_status, number, 20),
     ngx_http_tsface_record_row(upstream_addr, string, 128),
     ngx_http_tsface_record_row(sent, flag, 5),
-    ngx_http_tsface_record_row(duration_ms, number, 20)
+    ngx_http_tsface_record_row(duration_ms, number, 20),
+    ngx_http_tsface_record_row(key_id, string, 16),
+    ngx_http_tsface_record_row(previous_key_id, string, 16),
+    ngx_http_tsface_record_row(proof, string, 64),
+    ngx_http_tsface_record_row(mark, string, 85),
+    ngx_http_tsface_record_row(signer, string, 16),
+    ngx_http_tsface_record_row(signature, string, 128)
 };
 
 
@@ -105,7 +111,10 @@ static const ngx_str_t  ngx_http_tsface_record_types[] = {
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusal\""),
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "open\""),
     ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "close\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusals\"")
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusals\""),
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "key\""),
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "checkpoint\""),
+    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "rotate\"")
 };
 
 

@@ -32,6 +32,9 @@ typedef enum {
     NGX_HTTP_TSFACE_RECORD_OPEN,
     NGX_HTTP_TSFACE_RECORD_CLOSE,
     NGX_HTTP_TSFACE_RECORD_REFUSALS,
+    NGX_HTTP_TSFACE_RECORD_KEY,
+    NGX_HTTP_TSFACE_RECORD_CHECKPOINT,
+    NGX_HTTP_TSFACE_RECORD_ROTATE,
     NGX_HTTP_TSFACE_RECORD_NTYPES
 } ngx_http_tsface_record_type_e;
 
@@ -75,6 +78,14 @@ typedef struct {
     ngx_int_t                       sent;          /* -1, 0, 1 */
     ngx_int_t                       duration_ms;
     ngx_str_t                       refusals;      /* members, as written */
+
+    /* of the trail's own records */
+    ngx_str_t                       key_id;
+    ngx_str_t                       previous_key_id;
+    ngx_str_t                       proof;
+    ngx_str_t                       mark;          /* SEQ:MAC */
+    ngx_str_t                       signer;
+    ngx_str_t                       signature;
 } ngx_http_tsface_record_t;
 
 

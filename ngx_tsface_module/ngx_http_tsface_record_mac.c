@@ -12,6 +12,7 @@
 #include <openssl/params.h>
 
 #include "ngx_http_tsface_record_mac.h"
+#include "ngx_http_tsface_record_text.h"
 
 
 #define NGX_HTTP_TSFACE_RECORD_SHA256       32
@@ -21,6 +22,7 @@ struct ngx_http_tsface_record_key_s {
     EVP_MAC_CTX                   *ctx;
     ngx_str_t                      value;
     ngx_uint_t                     again;    /* ctx starts anew without it */
+    u_char                         id[NGX_HTTP_TSFACE_RECORD_ID_LEN];
 };
 
 
@@ -92,6 +94,15 @@ ngx_http_tsface_record_key_new(const ngx_str_t *value)
         key->again = 0;
     }
 
+    ngx_str_null(&part);
+
+    if (ngx_http_tsface_record_fingerprint(key, "tsface key", &part, key->id,
+                                           sizeof(key->id))
+        != NGX_OK)
+    {
+        goto failed;
+    }
+
     return key;
 
 failed:
@@ -142,6 +153,35 @@ ngx_http_tsface_record_fingerprint(ngx_http_tsface_record_key_t *key,
     ngx_memcpy(out, hex, n);
 
     return NGX_OK;
+}
+
+
+const u_char *
+ngx_http_tsface_record_key_id(const ngx_http_tsface_record_key_t *key)
+{
+    return key->id;
+}
+
+
+ngx_int_t
+ngx_http_tsface_record_key_proof(ngx_http_tsface_record_key_t *previous,
+    const u_char *id, const u_char *mac, uint64_t seq, u_char *proof)
+{
+    u_char     *p;
+    u_char      text[NGX_HTTP_TSFACE_RECORD_ID_LEN
+                     + NGX_HTTP_TSFACE_RECORD_MAC_LEN + 20];
+    ngx_str_t   value;
+
+    p = ngx_cpymem(text, id, NGX_HTTP_TSFACE_RECORD_ID_LEN);
+    p = ngx_cpymem(p, mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+    p = ngx_http_tsface_record_decimal(p, seq);
+
+    value.data = text;
+    value.len = p - text;
+
+    return ngx_http_tsface_record_fingerprint(previous, "tsface key change",
+                                              &value, proof,
+                                              NGX_HTTP_TSFACE_RECORD_MAC_LEN);
 }
 
 

@@ -15,6 +15,7 @@
 
 
 #define NGX_HTTP_TSFACE_RECORD_MAC_LEN   64     /* hex digits */
+#define NGX_HTTP_TSFACE_RECORD_ID_LEN    16     /* the same, of a key's id */
 
 
 /*
@@ -37,11 +38,25 @@ ngx_int_t ngx_http_tsface_record_hmac(ngx_http_tsface_record_key_t *key,
 
 /*
  * hex(HMAC-SHA256(key, label || NUL || value)), the first n hex digits
- * (n <= 64), to out.  Labels: "tsface user", "tsface token".
+ * (n <= 64), to out.  Labels: "tsface user", "tsface token", "tsface key",
+ * "tsface key change".
  */
 ngx_int_t ngx_http_tsface_record_fingerprint(
     ngx_http_tsface_record_key_t *key, const char *label,
     const ngx_str_t *value, u_char *out, size_t n);
+
+/* Its name in records: the fingerprint of nothing, ID_LEN hex digits. */
+const u_char *ngx_http_tsface_record_key_id(
+    const ngx_http_tsface_record_key_t *key);
+
+/*
+ * What only a holder of both keys can say: that record seq, which follows the
+ * one with mac, brings in the key with this id.  The fingerprint, under the
+ * key before, of id || mac || seq in decimal; to proof, MAC_LEN hex digits.
+ */
+ngx_int_t ngx_http_tsface_record_key_proof(
+    ngx_http_tsface_record_key_t *previous, const u_char *id,
+    const u_char *mac, uint64_t seq, u_char *proof);
 
 
 #endif /* _NGX_HTTP_TSFACE_RECORD_MAC_H_INCLUDED_ */

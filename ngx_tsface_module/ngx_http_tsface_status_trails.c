@@ -39,7 +39,10 @@ static const char *const  ngx_http_tsface_status_types[] = {
     "refusal",
     "open",
     "close",
-    "refusals"
+    "refusals",
+    "key",
+    "checkpoint",
+    "rotate"
 };
 
 /* does not compile when a type has no name */
@@ -70,6 +73,10 @@ static const ngx_http_tsface_status_trail_t
     { "tsface_trail_lost_records_total", "counter",
       "Records that could not be written.",
       offsetof(ngx_http_tsface_zone_trail_stat_t, lost) },
+
+    { "tsface_trail_checkpoint_failures_total", "counter",
+      "Writes to the checkpoint_file that failed.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, uncopied) },
 
     { NULL, NULL, NULL, 0 }
 };
@@ -123,9 +130,10 @@ ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
     }
 
     ngx_http_tsface_page_add(page, "},\"orphans\":%ui,\"bytes\":%ui,"
-                             "\"batches\":%ui,\"lost\":%ui,\"failures\":{",
+                             "\"batches\":%ui,\"lost\":%ui,"
+                             "\"checkpoint_failures\":%ui,\"failures\":{",
                              stat.orphaned, stat.bytes, stat.commit.count,
-                             stat.lost);
+                             stat.lost, stat.uncopied);
 
     for (i = 0; i < NGX_HTTP_TSFACE_NERRORS; i++) {
         ngx_http_tsface_page_add(page, "%s\"%s\":%ui", i ? "," : "",

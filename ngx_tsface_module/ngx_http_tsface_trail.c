@@ -206,15 +206,7 @@ ngx_http_tsface_trail_begin(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     w->log = cycle->log;
     w->host = cycle->hostname;
 
-    conf->path = &trail->path;
-    conf->key = &trail->key->value;
-    conf->name = &trail->name;
-    conf->host = &cycle->hostname;
-    conf->pid = ngx_pid;
-    conf->durable = (trail->durability
-                     == NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
-    conf->fd = w->fd;
-    conf->chain_fd = w->chain_fd;
+    ngx_http_tsface_writer_conf(cycle, trail, ngx_pid, conf);
 
     w->file = ngx_http_tsface_trail_file_new(conf);
     if (w->file == NULL) {
@@ -246,6 +238,29 @@ ngx_http_tsface_trail_begin(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_tsface_writer_conf(ngx_cycle_t *cycle,
+    const ngx_http_tsface_trail_t *trail, ngx_int_t pid,
+    ngx_http_tsface_trail_file_conf_t *conf)
+{
+    conf->path = &trail->path;
+    conf->key = &trail->key->value;
+    conf->previous = trail->key_previous ? &trail->key_previous->value : NULL;
+    conf->name = &trail->name;
+    conf->host = &cycle->hostname;
+    conf->pid = pid;
+    conf->durable = (trail->durability
+                     == NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
+    conf->signer = trail->signer;
+    conf->records = trail->checkpoint_records;
+    conf->interval = trail->checkpoint_interval;
+    conf->copy = trail->checkpoint_file.len ? &trail->checkpoint_file : NULL;
+    conf->rotate = trail->rotate_size;
+    conf->fd = trail->writer->fd;
+    conf->chain_fd = trail->writer->chain_fd;
 }
 
 

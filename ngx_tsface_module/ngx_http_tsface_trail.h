@@ -17,6 +17,8 @@
 #include <ngx_http.h>
 #include <ngx_thread_pool.h>
 
+#include <openssl/evp.h>
+
 #include "ngx_http_tsface_gcra.h"
 #include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_secret.h"
@@ -43,6 +45,13 @@ typedef struct {
     ngx_str_t                   name;           /* first: block.h */
     ngx_str_t                   path;           /* full, NUL-terminated */
     ngx_http_tsface_secret_t   *key;
+    ngx_http_tsface_secret_t   *key_previous;   /* NULL: none */
+    ngx_http_tsface_secret_t   *checkpoint_key; /* NULL: no checkpoints */
+    EVP_PKEY                   *signer;         /* which it holds */
+    ngx_int_t                   checkpoint_records;
+    ngx_msec_t                  checkpoint_interval;
+    ngx_str_t                   checkpoint_file; /* as path; empty: none */
+    off_t                       rotate_size;    /* 0: off */
     ngx_uint_t                  durability;
     ngx_uint_t                  on_failure;
     ngx_uint_t                  user_id;
@@ -83,6 +92,17 @@ ngx_int_t ngx_http_tsface_trail_start(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail, ngx_shm_zone_t *zone);
 void ngx_http_tsface_trail_stop(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail);
+
+/*
+ * In the master, and trail_note.c: a record that says that nginx starts, when
+ * the trail is there, or stops, when there are no workers any more.  Waits
+ * for a lock for a second; a failure is logged, and nothing follows from it.
+ * Counted in zone, if there is one.
+ */
+void ngx_http_tsface_trail_note_start(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail, ngx_shm_zone_t *zone);
+void ngx_http_tsface_trail_note_stop(ngx_cycle_t *cycle,
+    ngx_http_tsface_trail_t *trail, ngx_shm_zone_t *zone);
 
 /*
  * For the block: whom the trail's files are given to (-1, nobody, where that

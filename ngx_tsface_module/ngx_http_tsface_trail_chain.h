@@ -4,10 +4,12 @@
  *
  * What PATH.chain says: where the chain ends.  One line of fixed width,
  *
- *     tsface-chain 1 SEQ MAC INODE SIZE
+ *     tsface-chain 2 SEQ MAC INODE SIZE KEY SEQ TIME
  *
- * which is written over under the trail's lock.  Nobody waits until it is on
- * disk: the records themselves tell as much, and are believed.
+ * which is written over under the trail's lock: the last record, the file it
+ * is in, the id of the key it was sealed with, and the last checkpoint.
+ * Version 1 had no KEY, SEQ and TIME.  Nobody waits until it is on disk: the
+ * records themselves tell as much, and are believed.
  */
 
 
@@ -22,7 +24,10 @@
 #include "ngx_http_tsface_trail_io.h"
 
 
-#define NGX_HTTP_TSFACE_TRAIL_CHAIN_MAGIC  "tsface-chain 1 "
+#define NGX_HTTP_TSFACE_TRAIL_CHAIN_MAGIC  "tsface-chain "
+
+/* in place of a key's id: nothing tells which */
+#define NGX_HTTP_TSFACE_TRAIL_CHAIN_NO_KEY  "0000000000000000"
 
 /* pwrite() to a file opened with O_APPEND appends, whatever the offset */
 #define NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS  (NGX_HTTP_TSFACE_TRAIL_FLAGS       \
@@ -34,10 +39,19 @@ typedef struct {
     uint64_t         ino;       /* of the file that it is in */
     uint64_t         size;      /* of that file, with it */
     u_char           mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    u_char           key_id[NGX_HTTP_TSFACE_RECORD_ID_LEN];
+    uint64_t         checkpoint;        /* seq of the last one; 0: none */
+    uint64_t         checkpoint_usec;   /* its time */
 } ngx_http_tsface_trail_chain_t;
 
 
-/* NGX_DECLINED, and chain undefined, if fd has not this form. */
+/* Before the first record: seq 0, a mac of zeros, no key. */
+void ngx_http_tsface_trail_chain_init(ngx_http_tsface_trail_chain_t *chain);
+
+/*
+ * NGX_DECLINED, and chain as init() makes it, if fd has not this form.  What
+ * an old version does not tell is as init() makes it, too.
+ */
 ngx_int_t ngx_http_tsface_trail_chain_read(int fd,
     ngx_http_tsface_trail_chain_t *chain);
 

@@ -8,22 +8,42 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <openssl/crypto.h>
+
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_refusals.h"
 #include "ngx_http_tsface_setter.h"
 #include "ngx_http_tsface_trail.h"
 #include "ngx_http_tsface_trail_create.h"
+#include "ngx_http_tsface_trail_signer.h"
 
 
+#define NGX_HTTP_TSFACE_TRAIL_ROTATE_MIN   (64 * 1024)
+
+
+static char *ngx_http_tsface_trail_rotate_size(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_tsface_trail_checkpoints(ngx_conf_t *cf,
+    ngx_http_tsface_trail_t *trail);
 static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
     ngx_http_tsface_trail_t *trail);
+static void ngx_http_tsface_trail_lines(ngx_conf_t *cf,
+    const ngx_http_tsface_secret_t *secret, const char *directive);
 static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
     const ngx_array_t *trails, ngx_http_tsface_trail_t *trail);
 
 
 /* Bytes; the file's every 32 bytes of key are 256 bits, as SHA-256 has. */
 static size_t  ngx_http_tsface_trail_key_min = 32;
+
+/* A private key is all of its file. */
+static size_t  ngx_http_tsface_trail_pem = NGX_HTTP_TSFACE_SECRET_WHOLE;
+
+
+static ngx_conf_num_bounds_t  ngx_http_tsface_trail_records = {
+    ngx_conf_check_num_bounds, 10, 1000000
+};
 
 
 static ngx_conf_enum_t  ngx_http_tsface_trail_durability[] = {
@@ -62,6 +82,48 @@ static ngx_command_t  ngx_http_tsface_trail_commands[] = {
       0,
       offsetof(ngx_http_tsface_trail_t, key),
       &ngx_http_tsface_trail_key_min },
+
+    { ngx_string("key_previous"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, key_previous),
+      &ngx_http_tsface_trail_key_min },
+
+    { ngx_string("checkpoint_key"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, checkpoint_key),
+      &ngx_http_tsface_trail_pem },
+
+    { ngx_string("checkpoint_records"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, checkpoint_records),
+      &ngx_http_tsface_trail_records },
+
+    { ngx_string("checkpoint_interval"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, checkpoint_interval),
+      &ngx_http_tsface_timeout_post },
+
+    { ngx_string("checkpoint_file"),
+      NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, checkpoint_file),
+      NULL },
+
+    { ngx_string("rotate_size"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_trail_rotate_size,
+      0,
+      offsetof(ngx_http_tsface_trail_t, rotate_size),
+      NULL },
 
     { ngx_string("durability"),
       NGX_CONF_TAKE1,
@@ -122,10 +184,17 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
      *     trail->name;
      *     trail->path = { 0, NULL };
      *     trail->key = NULL;
+     *     trail->key_previous = NULL;
+     *     trail->checkpoint_key = NULL;
+     *     trail->signer = NULL;
+     *     trail->checkpoint_file = { 0, NULL };
      *     trail->writer = NULL;
      *     trail->flood = NULL;
      */
 
+    trail->checkpoint_records = NGX_CONF_UNSET;
+    trail->checkpoint_interval = NGX_CONF_UNSET_MSEC;
+    trail->rotate_size = NGX_CONF_UNSET;
     trail->durability = NGX_CONF_UNSET_UINT;
     trail->on_failure = NGX_CONF_UNSET_UINT;
     trail->user_id = NGX_CONF_UNSET_UINT;
@@ -138,10 +207,15 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
-    if (ngx_http_tsface_trail_required(cf, trail) != NGX_OK) {
+    if (ngx_http_tsface_trail_required(cf, trail) != NGX_OK
+        || ngx_http_tsface_trail_checkpoints(cf, trail) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
+    ngx_conf_init_value(trail->checkpoint_records, 1000);
+    ngx_conf_init_msec_value(trail->checkpoint_interval, 60000);
+    ngx_conf_init_value(trail->rotate_size, 0);
     ngx_conf_init_uint_value(trail->durability,
                              NGX_HTTP_TSFACE_DURABILITY_FDATASYNC);
     ngx_conf_init_uint_value(trail->on_failure,
@@ -170,6 +244,79 @@ ngx_http_tsface_trail_find(const ngx_array_t *trails, const ngx_str_t *name)
 }
 
 
+/* "off", or a size; a file holds a batch at the least. */
+
+static char *
+ngx_http_tsface_trail_rotate_size(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_tsface_trail_t *trail = conf;
+
+    ngx_str_t  *value;
+
+    if (trail->rotate_size != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        trail->rotate_size = 0;
+        return NGX_CONF_OK;
+    }
+
+    trail->rotate_size = ngx_parse_offset(&value[1]);
+
+    if (trail->rotate_size == NGX_ERROR
+        || trail->rotate_size < NGX_HTTP_TSFACE_TRAIL_ROTATE_MIN)
+    {
+        trail->rotate_size = 0;
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\" in \"rotate_size\": "
+                           "it must be \"off\" or at least 64k", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_trail_checkpoints(ngx_conf_t *cf,
+    ngx_http_tsface_trail_t *trail)
+{
+    const char  *alone;
+
+    if (trail->checkpoint_key) {
+        trail->signer = ngx_http_tsface_trail_signer(cf,
+                                                     trail->checkpoint_key,
+                                                     "checkpoint_key");
+
+        return trail->signer ? NGX_OK : NGX_ERROR;
+    }
+
+    if (trail->checkpoint_file.len) {
+        alone = "checkpoint_file";
+
+    } else if (trail->checkpoint_records != NGX_CONF_UNSET) {
+        alone = "checkpoint_records";
+
+    } else if (trail->checkpoint_interval != NGX_CONF_UNSET_MSEC) {
+        alone = "checkpoint_interval";
+
+    } else {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%s\" without \"checkpoint_key\" in "
+                       "tsface_audit_trail \"%V\"", alone, &trail->name);
+
+    return NGX_ERROR;
+}
+
+
 static ngx_int_t
 ngx_http_tsface_trail_required(ngx_conf_t *cf, ngx_http_tsface_trail_t *trail)
 {
@@ -183,13 +330,27 @@ ngx_http_tsface_trail_required(ngx_conf_t *cf, ngx_http_tsface_trail_t *trail)
 
     } else {
 
-        if (trail->key->next.len) {
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "the second line of \"%V\" of \"key\" "
-                               "is not used", &trail->key->name);
+        ngx_http_tsface_trail_lines(cf, trail->key, "key");
+
+        if (trail->key_previous == NULL) {
+            return NGX_OK;
         }
 
-        return NGX_OK;
+        ngx_http_tsface_trail_lines(cf, trail->key_previous, "key_previous");
+
+        if (trail->key_previous->value.len != trail->key->value.len
+            || CRYPTO_memcmp(trail->key_previous->value.data,
+                             trail->key->value.data, trail->key->value.len)
+               != 0)
+        {
+            return NGX_OK;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"key_previous\" is the same as \"key\" in "
+                           "tsface_audit_trail \"%V\"", &trail->name);
+
+        return NGX_ERROR;
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -197,6 +358,18 @@ ngx_http_tsface_trail_required(ngx_conf_t *cf, ngx_http_tsface_trail_t *trail)
                        missing, &trail->name);
 
     return NGX_ERROR;
+}
+
+
+static void
+ngx_http_tsface_trail_lines(ngx_conf_t *cf,
+    const ngx_http_tsface_secret_t *secret, const char *directive)
+{
+    if (secret->next.len) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the second line of \"%V\" of \"%s\" "
+                           "is not used", &secret->name, directive);
+    }
 }
 
 
@@ -210,12 +383,31 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
     ngx_http_tsface_trail_t *trail)
 {
     int                               fd;
-    ngx_uint_t                        i;
+    ngx_str_t                        *path;
+    ngx_uint_t                        i, n;
     ngx_open_file_t                  *file;
     ngx_http_tsface_trail_t         **other;
     ngx_http_tsface_trail_result_t    result;
 
-    if (ngx_conf_full_name(cf->cycle, &trail->path, 0) != NGX_OK) {
+    if (ngx_conf_full_name(cf->cycle, &trail->path, 0) != NGX_OK
+        || (trail->checkpoint_file.len
+            && ngx_conf_full_name(cf->cycle, &trail->checkpoint_file, 0)
+               != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    /* all that begins with the trail's name is taken for a file of its own */
+
+    if (trail->checkpoint_file.len >= trail->path.len
+        && ngx_memcmp(trail->checkpoint_file.data, trail->path.data,
+                      trail->path.len)
+           == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"checkpoint_file\" of tsface_audit_trail \"%V\" "
+                           "must not begin with the name of its \"file\"",
+                           &trail->name);
         return NGX_ERROR;
     }
 
@@ -241,18 +433,27 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
         return NGX_OK;
     }
 
+    n = trail->checkpoint_file.len ? 3 : 2;
+    path = &trail->path;
+
     if (ngx_test_config) {
-        if (ngx_http_tsface_trail_create_check(&trail->path, &result)
-            != NGX_OK)
-        {
-            goto failed;
+        for (i = 0; i < n; i++) {
+            path = (i < 2) ? &trail->path : &trail->checkpoint_file;
+
+            if (ngx_http_tsface_trail_create_check(path, i == 1, &result)
+                != NGX_OK)
+            {
+                goto failed;
+            }
         }
 
         return NGX_OK;
     }
 
-    for (i = 0; i < 2; i++) {
-        fd = ngx_http_tsface_trail_create(&trail->path, i,
+    for (i = 0; i < n; i++) {
+        path = (i < 2) ? &trail->path : &trail->checkpoint_file;
+
+        fd = ngx_http_tsface_trail_create(path, i == 1,
                                     ngx_http_tsface_trail_user(cf->cycle),
                                     &result);
         if (fd == -1) {
@@ -295,13 +496,13 @@ failed:
                            "\"%V%s\" of tsface_audit_trail \"%V\" is not a "
                            "trail's file, or has another name as well: give "
                            "a new name, or move it away",
-                           &trail->path, result.suffix, &trail->name);
+                           path, result.suffix, &trail->name);
 
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, result.err,
                            "%s \"%V%s\" failed for tsface_audit_trail \"%V\"",
                            result.call ? result.call : "malloc()",
-                           &trail->path, result.suffix, &trail->name);
+                           path, result.suffix, &trail->name);
     }
 
     return NGX_ERROR;

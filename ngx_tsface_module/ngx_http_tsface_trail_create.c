@@ -27,46 +27,38 @@ ngx_http_tsface_trail_create(const ngx_str_t *path, ngx_uint_t chain,
 
 
 ngx_int_t
-ngx_http_tsface_trail_create_check(const ngx_str_t *path,
+ngx_http_tsface_trail_create_check(const ngx_str_t *path, ngx_uint_t chain,
     ngx_http_tsface_trail_result_t *result)
 {
-    int          fd;
-    char        *dir;
-    ngx_int_t    rc;
-    ngx_uint_t   i;
+    int         fd;
+    char       *dir;
+    ngx_int_t   rc;
 
-    for (i = 0; i < 2; i++) {
-        fd = ngx_http_tsface_trail_create_open(path, i, 0, (ngx_uid_t) -1,
-                                               result);
-        if (fd != -1) {
-            (void) close(fd);
-            continue;
-        }
-
-        if (result->err != ENOENT) {
-            return NGX_ERROR;
-        }
-
-        dir = ngx_http_tsface_trail_io_dir((char *) path->data);
-        if (dir == NULL) {
-            return NGX_ERROR;
-        }
-
-        rc = NGX_OK;
-
-        if (access(dir, W_OK|X_OK) == -1) {
-            rc = ngx_http_tsface_trail_failed(result, "access(DIR)", "",
-                                              errno);
-        }
-
-        free(dir);
-
-        if (rc != NGX_OK) {
-            return NGX_ERROR;
-        }
+    fd = ngx_http_tsface_trail_create_open(path, chain, 0, (ngx_uid_t) -1,
+                                           result);
+    if (fd != -1) {
+        (void) close(fd);
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    if (result->err != ENOENT) {
+        return NGX_ERROR;
+    }
+
+    dir = ngx_http_tsface_trail_io_dir((char *) path->data);
+    if (dir == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    if (access(dir, W_OK|X_OK) == -1) {
+        rc = ngx_http_tsface_trail_failed(result, "access(DIR)", "", errno);
+    }
+
+    free(dir);
+
+    return rc;
 }
 
 

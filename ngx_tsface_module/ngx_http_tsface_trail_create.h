@@ -28,10 +28,10 @@ int ngx_http_tsface_trail_create(const ngx_str_t *path, ngx_uint_t chain,
 /*
  * The same check for "nginx -t", which must leave nothing behind: a file made
  * and removed again could be one that a running worker has just written to.
- * NGX_OK if both names are, or could be made by this process.
+ * NGX_OK if the name is one, or could be made by this process.
  */
 ngx_int_t ngx_http_tsface_trail_create_check(const ngx_str_t *path,
-    ngx_http_tsface_trail_result_t *result);
+    ngx_uint_t chain, ngx_http_tsface_trail_result_t *result);
 
 
 #endif /* _NGX_HTTP_TSFACE_TRAIL_CREATE_H_INCLUDED_ */

@@ -9,25 +9,33 @@
 
 #include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_trail_alive.h"
+#include "ngx_http_tsface_trail_batch.h"
+#include "ngx_http_tsface_trail_copy.h"
 #include "ngx_http_tsface_trail_file.h"
 #include "ngx_http_tsface_trail_io.h"
 #include "ngx_http_tsface_trail_repair.h"
+#include "ngx_http_tsface_trail_rotate.h"
 
 
 struct ngx_http_tsface_trail_file_s {
     ngx_http_tsface_trail_disk_t   disk;
 
-    ngx_http_tsface_record_key_t  *key;
-    ngx_str_t                      trail;
-    ngx_str_t                      host;
-    ngx_int_t                      pid;
+    ngx_http_tsface_trail_batch_t  batch;
     ngx_uint_t                     durable;
+    char                          *copy;         /* or NULL */
+
+    uint64_t                       rotate;       /* 0: no size */
+    uint64_t                       rotate_at;    /* if it failed: not before */
 
     uint64_t                       began;     /* seq before our first record */
     unsigned                       claimed:1;
 };
 
 
+static ngx_int_t ngx_http_tsface_trail_file_work(
+    ngx_http_tsface_trail_file_t *file,
+    const ngx_http_tsface_trail_work_t *work, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_file_lock(
     ngx_http_tsface_trail_file_t *file, struct stat *sb,
     ngx_http_tsface_trail_chain_t *end, ngx_msec_t wait,
@@ -37,12 +45,15 @@ static void ngx_http_tsface_trail_file_unlock(
 static void ngx_http_tsface_trail_file_claim(
     ngx_http_tsface_trail_file_t *file, uint64_t seq);
 static ngx_int_t ngx_http_tsface_trail_file_append(
-    ngx_http_tsface_trail_file_t *file, const ngx_str_t *bodies, ngx_uint_t n,
-    struct stat *sb, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_file_t *file,
+    const ngx_http_tsface_trail_work_t *work, struct stat *sb,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_file_done(
+    ngx_http_tsface_trail_file_t *file, uint64_t size,
     ngx_http_tsface_trail_result_t *result);
-static ngx_int_t ngx_http_tsface_trail_file_seal(
-    ngx_http_tsface_trail_file_t *file, const ngx_str_t *body,
-    ngx_http_tsface_trail_chain_t *end, size_t *len);
+static ngx_int_t ngx_http_tsface_trail_file_rotate(
+    ngx_http_tsface_trail_file_t *file, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_file_sync(
     ngx_http_tsface_trail_file_t *file, uint64_t size,
     ngx_http_tsface_trail_result_t *result);
@@ -54,6 +65,7 @@ ngx_http_tsface_trail_file_t *
 ngx_http_tsface_trail_file_new(const ngx_http_tsface_trail_file_conf_t *conf)
 {
     ngx_http_tsface_trail_file_t  *file;
+    ngx_http_tsface_trail_seal_t  *seal;
 
     file = calloc(1, sizeof(ngx_http_tsface_trail_file_t));
     if (file == NULL) {
@@ -68,16 +80,43 @@ ngx_http_tsface_trail_file_new(const ngx_http_tsface_trail_file_conf_t *conf)
                                     conf->chain_fd);
     file->disk.chain.nameless = 1;
 
-    file->pid = conf->pid;
     file->durable = conf->durable;
-
+    file->rotate = conf->rotate;
     file->disk.torn = ngx_http_tsface_trail_io_name(conf->path, ".torn");
-    file->key = ngx_http_tsface_record_key_new(conf->key);
+
+    file->batch.buf = &file->disk.buf;
+    file->batch.records = conf->records ? conf->records : NGX_MAX_INT32_VALUE;
+    file->batch.interval = conf->interval;
+
+    seal = &file->batch.seal;
+
+    seal->pid = conf->pid;
+    seal->key = ngx_http_tsface_record_key_new(conf->key);
+
+    if (conf->previous) {
+        seal->previous = ngx_http_tsface_record_key_new(conf->previous);
+    }
+
+    if (conf->signer
+        && ngx_http_tsface_record_signer(conf->signer, seal->signer_id)
+           == NGX_OK
+        && EVP_PKEY_up_ref(conf->signer))
+    {
+        seal->signer = conf->signer;
+    }
+
+    if (conf->copy) {
+        file->batch.copy = 1;
+        file->copy = ngx_http_tsface_trail_io_name(conf->copy, "");
+    }
 
     if (file->disk.log.name == NULL || file->disk.chain.name == NULL
-        || file->disk.torn == NULL || file->key == NULL
-        || ngx_http_tsface_trail_file_dup(&file->trail, conf->name) != NGX_OK
-        || ngx_http_tsface_trail_file_dup(&file->host, conf->host) != NGX_OK)
+        || file->disk.torn == NULL || seal->key == NULL
+        || (conf->previous && seal->previous == NULL)
+        || (conf->signer && seal->signer == NULL)
+        || (conf->copy && file->copy == NULL)
+        || ngx_http_tsface_trail_file_dup(&seal->trail, conf->name) != NGX_OK
+        || ngx_http_tsface_trail_file_dup(&seal->host, conf->host) != NGX_OK)
     {
         ngx_http_tsface_trail_file_free(file);
         return NULL;
@@ -93,10 +132,14 @@ ngx_http_tsface_trail_file_free(ngx_http_tsface_trail_file_t *file)
     ngx_http_tsface_trail_node_free(&file->disk.log);
     ngx_http_tsface_trail_node_free(&file->disk.chain);
 
-    ngx_http_tsface_record_key_free(file->key);
+    ngx_http_tsface_record_key_free(file->batch.seal.key);
+    ngx_http_tsface_record_key_free(file->batch.seal.previous);
+    EVP_PKEY_free(file->batch.seal.signer);
 
-    free(file->trail.data);
-    free(file->host.data);
+    free(file->batch.seal.trail.data);
+    free(file->batch.seal.host.data);
+    free(file->batch.copies.data);
+    free(file->copy);
     free(file->disk.torn);
     free(file->disk.buf.data);
     free(file);
@@ -126,6 +169,39 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,
     ngx_http_tsface_trail_result_t *result)
 {
+    ngx_http_tsface_trail_work_t  work;
+
+    ngx_memzero(&work, sizeof(ngx_http_tsface_trail_work_t));
+
+    work.bodies = bodies;
+    work.n = n;
+
+    return ngx_http_tsface_trail_file_work(file, &work, wait, result);
+}
+
+
+ngx_int_t
+ngx_http_tsface_trail_file_note(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_record_type_e type, const char *reason, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_http_tsface_trail_work_t  work;
+
+    ngx_memzero(&work, sizeof(ngx_http_tsface_trail_work_t));
+
+    work.type = type;
+    work.reason = reason;
+    work.last = 1;
+
+    return ngx_http_tsface_trail_file_work(file, &work, wait, result);
+}
+
+
+static ngx_int_t
+ngx_http_tsface_trail_file_work(ngx_http_tsface_trail_file_t *file,
+    const ngx_http_tsface_trail_work_t *work, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result)
+{
     ngx_int_t                      rc;
     struct stat                    sb;
     ngx_http_tsface_trail_chain_t  end;
@@ -133,10 +209,18 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     rc = ngx_http_tsface_trail_file_lock(file, &sb, &end, wait, result);
 
     if (rc == NGX_OK) {
-        ngx_http_tsface_trail_file_claim(file, end.seq);
 
-        rc = ngx_http_tsface_trail_file_append(file, bodies, n, &sb, &end,
-                                               result);
+        /* what the master notes is no work that it could leave undone */
+
+        if (work->reason == NULL) {
+            ngx_http_tsface_trail_file_claim(file, end.seq);
+        }
+
+        rc = ngx_http_tsface_trail_file_append(file, work, &sb, &end, result);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_trail_file_rotate(file, &end, result);
     }
 
     ngx_http_tsface_trail_file_unlock(file);
@@ -145,9 +229,7 @@ ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
         return NGX_ERROR;
     }
 
-    /* without the locks: others write while this one waits for the disk */
-
-    return ngx_http_tsface_trail_file_sync(file, end.size, result);
+    return ngx_http_tsface_trail_file_done(file, end.size, result);
 }
 
 
@@ -158,12 +240,13 @@ ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
 {
     ngx_int_t                      rc;
     ngx_str_t                     *bodies;
-    ngx_uint_t                     n;
     struct stat                    sb;
+    ngx_http_tsface_trail_work_t   work;
     ngx_http_tsface_trail_chain_t  end;
 
+    ngx_memzero(&work, sizeof(ngx_http_tsface_trail_work_t));
+
     bodies = NULL;
-    n = 0;
 
     rc = ngx_http_tsface_trail_file_lock(file, &sb, &end, 0, result);
 
@@ -171,7 +254,7 @@ ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
 
     if (rc == NGX_OK && !(result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK)) {
         rc = amend(data, file->disk.log.fd, file->disk.chain.fd, &end,
-                   &bodies, &n);
+                   &bodies, &work.n);
 
         if (rc != NGX_OK) {
             (void) ngx_http_tsface_trail_failed(result, "read()", "", EIO);
@@ -184,10 +267,11 @@ ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
      */
 
     if (rc == NGX_OK
-        && (n || (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN)))
+        && (work.n || (result->flags & NGX_HTTP_TSFACE_TRAIL_TORN)))
     {
-        rc = ngx_http_tsface_trail_file_append(file, bodies, n, &sb, &end,
-                                               result);
+        work.bodies = bodies;
+
+        rc = ngx_http_tsface_trail_file_append(file, &work, &sb, &end, result);
     } else {
         result->reason = NULL;
     }
@@ -202,8 +286,8 @@ ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
         return NGX_DECLINED;
     }
 
-    return n ? ngx_http_tsface_trail_file_sync(file, end.size, result)
-             : NGX_OK;
+    return work.n ? ngx_http_tsface_trail_file_done(file, end.size, result)
+                  : NGX_OK;
 }
 
 
@@ -265,65 +349,40 @@ ngx_http_tsface_trail_file_claim(ngx_http_tsface_trail_file_t *file,
         file->claimed = 1;
     }
 
-    (void) ngx_http_tsface_trail_alive_claim(file->disk.chain.fd, file->pid,
+    (void) ngx_http_tsface_trail_alive_claim(file->disk.chain.fd,
+                                             file->batch.seal.pid,
                                              file->began);
 }
 
 
-/* Seals the batch, after an "open" record if there is reason, and writes. */
+/* Seals the batch, with what has to be around it, and writes it. */
 
 static ngx_int_t
 ngx_http_tsface_trail_file_append(ngx_http_tsface_trail_file_t *file,
-    const ngx_str_t *bodies, ngx_uint_t n, struct stat *sb,
+    const ngx_http_tsface_trail_work_t *work, struct stat *sb,
     ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
 {
-    u_char                    buf[NGX_HTTP_TSFACE_RECORD_MAX];
-    size_t                    len, size;
-    ngx_err_t                 err;
-    ngx_str_t                 body;
-    ngx_uint_t                i;
-    ngx_http_tsface_record_t  record;
+    size_t      len;
+    ngx_err_t   err;
 
-    size = 2 * NGX_HTTP_TSFACE_RECORD_MAX;
-
-    for (i = 0; i < n; i++) {
-        size += bodies[i].len + NGX_HTTP_TSFACE_RECORD_ENVELOPE;
+    if (ngx_http_tsface_trail_batch_start(&file->batch, work) != NGX_OK) {
+        return ngx_http_tsface_trail_failed(result, "malloc()", "", ENOMEM);
     }
 
-    if (ngx_http_tsface_trail_io_room(&file->disk.buf, size) != NGX_OK) {
-        return ngx_http_tsface_trail_failed(result, "malloc()", "",
-                                            ENOMEM);
+    if (ngx_http_tsface_trail_batch_seal(&file->batch, work, result->reason,
+                                         end)
+        != NGX_OK)
+    {
+        return ngx_http_tsface_trail_failed(result, "HMAC()", "", 0);
     }
 
-    len = 0;
+    len = file->batch.len;
 
-    if (result->reason) {
-        ngx_http_tsface_record_init(&record, NGX_HTTP_TSFACE_RECORD_OPEN);
+    result->seq = end->seq;
+    result->due = ngx_http_tsface_trail_batch_due(&file->batch, end);
 
-        record.trail = file->trail;
-        record.host = file->host;
-        record.pid = file->pid;
-        record.reason.data = (u_char *) result->reason;
-        record.reason.len = ngx_strlen(result->reason);
-
-        body.data = buf;
-        body.len = ngx_http_tsface_record_body(&record, buf, sizeof(buf)
-                                         - NGX_HTTP_TSFACE_RECORD_ENVELOPE);
-
-        if (body.len == 0
-            || ngx_http_tsface_trail_file_seal(file, &body, end, &len)
-               != NGX_OK)
-        {
-            return ngx_http_tsface_trail_failed(result, "HMAC()", "", 0);
-        }
-    }
-
-    for (i = 0; i < n; i++) {
-        if (ngx_http_tsface_trail_file_seal(file, &bodies[i], end, &len)
-            != NGX_OK)
-        {
-            return ngx_http_tsface_trail_failed(result, "HMAC()", "", 0);
-        }
+    if (len == 0) {
+        return NGX_OK;
     }
 
     if (ngx_http_tsface_trail_io_write(file->disk.log.fd,
@@ -364,35 +423,128 @@ ngx_http_tsface_trail_file_append(ngx_http_tsface_trail_file_t *file,
 
     ngx_http_tsface_trail_chain_write(file->disk.chain.fd, end);
 
-    result->seq = end->seq;
+    return NGX_OK;
+}
+
+
+/*
+ * Without the locks: others write while this one waits for the disk.  What is
+ * known of elsewhere must be in the trail, so the copies come last.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_file_done(ngx_http_tsface_trail_file_t *file,
+    uint64_t size, ngx_http_tsface_trail_result_t *result)
+{
+    ngx_http_tsface_trail_batch_t  *batch;
+
+    if (ngx_http_tsface_trail_file_sync(file, size, result) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    batch = &file->batch;
+
+    ngx_memcpy(result->own, batch->own, sizeof(result->own));
+
+    if (batch->copied
+        && ngx_http_tsface_trail_copy(file->copy, batch->copies.data,
+                                      batch->copied)
+           != NGX_OK)
+    {
+        result->flags |= NGX_HTTP_TSFACE_TRAIL_UNCOPIED;
+        result->copy_err = errno;
+    }
 
     return NGX_OK;
 }
 
 
+/*
+ * If the file has its size it gets another name, and a last record that says
+ * so.  Renamed first, as there must be no such record in a file that keeps
+ * its name.  Nobody else can write meanwhile, and the next who does finds no
+ * file, makes one, and goes on in it.  NGX_ERROR if the disk failed; where
+ * the name can't be given the file goes on, and it is tried again when it has
+ * grown by as much once more.
+ */
+
 static ngx_int_t
-ngx_http_tsface_trail_file_seal(ngx_http_tsface_trail_file_t *file,
-    const ngx_str_t *body, ngx_http_tsface_trail_chain_t *end, size_t *len)
+ngx_http_tsface_trail_file_rotate(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
 {
-    size_t           n;
-    uint64_t         usec;
-    struct timespec  ts;
+    size_t                          copied;
+    ngx_uint_t                      own[NGX_HTTP_TSFACE_RECORD_NTYPES];
+    ngx_http_tsface_trail_batch_t  *batch;
+    ngx_http_tsface_trail_chain_t   next;
 
-    if (clock_gettime(CLOCK_REALTIME, &ts) == -1) {
-        return NGX_ERROR;
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_OPENED) {
+        file->rotate_at = 0;
     }
 
-    usec = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-
-    n = ngx_http_tsface_record_seal(body, end->seq + 1, usec, file->key,
-                                    end->mac, file->disk.buf.data + *len,
-                                    file->disk.buf.size - *len);
-    if (n == 0) {
-        return NGX_ERROR;
+    if (file->rotate == 0
+        || end->size < file->rotate
+        || end->size < file->rotate_at
+        || (result->flags & NGX_HTTP_TSFACE_TRAIL_STRAY))
+    {
+        return NGX_OK;
     }
 
-    end->seq++;
-    *len += n;
+    batch = &file->batch;
+
+    copied = batch->copied;
+    ngx_memcpy(own, batch->own, sizeof(own));
+    next = *end;
+
+    if (ngx_http_tsface_trail_batch_rotate(batch, &next) != NGX_OK) {
+        return ngx_http_tsface_trail_failed(result, "HMAC()", "", 0);
+    }
+
+    if (ngx_http_tsface_trail_rotate(file->disk.log.name, next.seq)
+        != NGX_OK)
+    {
+        result->rotate_err = errno;
+        goto failed;
+    }
+
+    if (ngx_http_tsface_trail_io_write(file->disk.log.fd,
+                                       batch->buf->data, batch->len, -1)
+        != NGX_OK)
+    {
+        result->rotate_err = errno;
+
+        (void) !ftruncate(file->disk.log.fd, end->size);
+
+        goto failed;
+    }
+
+    next.size += batch->len;
+    result->bytes += batch->len;
+    *end = next;
+
+    result->flags |= NGX_HTTP_TSFACE_TRAIL_ROTATED;
+    result->seq = end->seq;
+    result->due = ngx_http_tsface_trail_batch_due(batch, end);
+
+    ngx_http_tsface_trail_chain_write(file->disk.chain.fd, end);
+
+    /* before anybody's records are on disk in the file after it */
+
+    if (file->durable) {
+        (void) ngx_http_tsface_trail_io_sync_dir(file->disk.log.name);
+
+        return ngx_http_tsface_trail_file_sync(file, end->size, result);
+    }
+
+    return NGX_OK;
+
+failed:
+
+    file->rotate_at = end->size + file->rotate;
+
+    batch->copied = copied;
+    ngx_memcpy(batch->own, own, sizeof(own));
+
+    result->flags |= NGX_HTTP_TSFACE_TRAIL_LARGE;
 
     return NGX_OK;
 }

@@ -4,16 +4,16 @@
  *
  * A batch of records goes to a trail's file: lock, seal, write, sync, by
  * whichever thread does it.  System calls, record.c and plain memory only, as
- * in all that is below (trail_repair, trail_node, trail_chain, trail_io): no
- * nginx object is needed to link it, so that it can be tested alone, and
- * nothing here may be called from two threads at once for one
- * ngx_http_tsface_trail_file_t.
+ * in all that is below (trail_repair, trail_seal, trail_node, trail_chain,
+ * trail_copy, trail_rotate, trail_io): no nginx object is needed to link it,
+ * so that it can be tested alone, and nothing here may be called from two
+ * threads at once for one ngx_http_tsface_trail_file_t.
  *
  * Three names belong to a trail:
  *
  *   PATH        the records.
- *   PATH.chain  the end of the chain: seq, mac, and which file of which size
- *               it ends in.  Its lock is the trail's lock.  It does not
+ *   PATH.chain  the end of the chain: seq, mac, key, and which file of which
+ *               size it ends in.  Its lock is the trail's lock.  It does not
  *               rotate, so that there is one lock and one end however often
  *               PATH is renamed, and whichever writers slept meanwhile.
  *   PATH.torn   what was cut off when a writer had died in write().
@@ -27,6 +27,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <openssl/evp.h>
+
+#include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_trail_chain.h"
 #include "ngx_http_tsface_trail_result.h"
 
@@ -37,16 +40,25 @@ typedef struct ngx_http_tsface_trail_file_s  ngx_http_tsface_trail_file_t;
 typedef struct {
     const ngx_str_t  *path;     /* NUL-terminated */
     const ngx_str_t  *key;
-    const ngx_str_t  *name;     /* for "open" records, as host and pid */
+    const ngx_str_t  *previous; /* the key before it, or NULL */
+    const ngx_str_t  *name;     /* for the trail's own records, as host, pid */
     const ngx_str_t  *host;
-    ngx_int_t         pid;
+    ngx_int_t         pid;      /* -1: left out of them */
     ngx_uint_t        durable;  /* fdatasync() before a batch counts */
+    EVP_PKEY         *signer;   /* Ed25519, or NULL: no checkpoints */
+    ngx_uint_t        records;  /* at most, from one checkpoint to the next */
+    ngx_msec_t        interval; /* the same, as long as records are written */
+    const ngx_str_t  *copy;     /* where checkpoints go too, or NULL */
+    off_t             rotate;   /* size at which PATH is renamed, 0: none */
     int               fd;       /* -1, or a descriptor for PATH and for */
     int               chain_fd; /* PATH.chain to fall back to; not owned */
 } ngx_http_tsface_trail_file_conf_t;
 
 
-/* Copies all of conf; NULL if there is no memory.  Opens nothing. */
+/*
+ * Copies all of conf, and keeps a reference to signer; NULL if there is no
+ * memory.  Opens nothing.
+ */
 ngx_http_tsface_trail_file_t *ngx_http_tsface_trail_file_new(
     const ngx_http_tsface_trail_file_conf_t *conf);
 
@@ -66,9 +78,22 @@ ngx_int_t ngx_http_tsface_trail_file_open(ngx_http_tsface_trail_file_t *file,
  * them are in the file, and on disk if durable.  NGX_ERROR: none counts
  * (though some may be there if only syncing failed); result says why.
  * Blocks.  wait bounds the time for the lock, in milliseconds; 0: no bound.
+ *
+ * A checkpoint is written as well if one is due, which is all that is done if
+ * n is 0.  result->due says when to come back for the next.  What goes wrong
+ * with the copy of a checkpoint, or with rotation, is no failure of the batch,
+ * and told by result->flags.
  */
 ngx_int_t ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,
+    ngx_http_tsface_trail_result_t *result);
+
+/*
+ * The same for one record of the trail's own (open or close, for that reason;
+ * NULL: none), and a checkpoint if anything was written since the last.
+ */
+ngx_int_t ngx_http_tsface_trail_file_note(ngx_http_tsface_trail_file_t *file,
+    ngx_http_tsface_record_type_e type, const char *reason, ngx_msec_t wait,
     ngx_http_tsface_trail_result_t *result);
 
 

@@ -50,7 +50,7 @@ static void ngx_http_tsface_trail_intents_clear(
 
 ngx_int_t
 ngx_http_tsface_trail_intents_init(ngx_http_tsface_trail_intents_t *intents,
-    const ngx_str_t *key, const ngx_str_t *host)
+    const ngx_str_t *key, const ngx_str_t *previous, const ngx_str_t *host)
 {
     u_char  *p;
 
@@ -65,8 +65,13 @@ ngx_http_tsface_trail_intents_init(ngx_http_tsface_trail_intents_t *intents,
 
     intents->key = ngx_http_tsface_record_key_new(key);
 
+    if (previous) {
+        intents->previous = ngx_http_tsface_record_key_new(previous);
+    }
+
+
     if (intents->chains == NULL || intents->host == NULL
-        || intents->key == NULL)
+        || intents->key == NULL || (previous && intents->previous == NULL))
     {
         return NGX_ERROR;
     }
@@ -89,6 +94,7 @@ ngx_http_tsface_trail_intents_free(ngx_http_tsface_trail_intents_t *intents)
     ngx_http_tsface_trail_intents_clear(intents);
 
     ngx_http_tsface_record_key_free(intents->key);
+    ngx_http_tsface_record_key_free(intents->previous);
 
     free(intents->chains);
     free(intents->host);
@@ -121,8 +127,11 @@ ngx_http_tsface_trail_intents_line(ngx_http_tsface_trail_intents_t *intents,
 
     if (intents->known
         && (record.seq != intents->seq + 1
-            || ngx_http_tsface_record_verify(line, intents->key, intents->mac)
-               != NGX_OK))
+            || (ngx_http_tsface_record_verify(line, intents->key, intents->mac)
+                != NGX_OK
+                && ngx_http_tsface_record_verify(line, intents->previous,
+                                                 intents->mac)
+                   != NGX_OK)))
     {
         ngx_http_tsface_trail_intents_reset(intents);
     }

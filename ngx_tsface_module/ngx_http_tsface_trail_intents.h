@@ -51,6 +51,7 @@ typedef struct {
     ngx_uint_t                       left_out;
 
     ngx_http_tsface_record_key_t    *key;
+    ngx_http_tsface_record_key_t    *previous;  /* or NULL */
     u_char                          *host;      /* quoted, as in a record */
     size_t                           host_len;
 
@@ -61,10 +62,13 @@ typedef struct {
 } ngx_http_tsface_trail_intents_t;
 
 
-/* NGX_ERROR: no memory; free() is to be called all the same. */
+/*
+ * previous is the key before, or NULL.  NGX_ERROR: no memory; free() is to be
+ * called all the same.
+ */
 ngx_int_t ngx_http_tsface_trail_intents_init(
     ngx_http_tsface_trail_intents_t *intents, const ngx_str_t *key,
-    const ngx_str_t *host);
+    const ngx_str_t *previous, const ngx_str_t *host);
 void ngx_http_tsface_trail_intents_free(
     ngx_http_tsface_trail_intents_t *intents);
 

@@ -80,7 +80,7 @@ ngx_http_tsface_trail_orphan_new(const ngx_http_tsface_trail_file_conf_t *conf)
     orphan->inherited = conf->fd;
 
     rc = ngx_http_tsface_trail_intents_init(&orphan->intents, conf->key,
-                                            conf->host);
+                                            conf->previous, conf->host);
 
     orphan->file = ngx_http_tsface_trail_file_new(conf);
     orphan->name = ngx_http_tsface_trail_io_name(conf->path, "");

@@ -17,6 +17,9 @@
 #define NGX_HTTP_TSFACE_TRAIL_TORN_MAX    (8 * 1024 * 1024)
 
 
+static void ngx_http_tsface_trail_repair_believe(
+    ngx_http_tsface_trail_chain_t *end,
+    const ngx_http_tsface_trail_chain_t *tail);
 static void ngx_http_tsface_trail_repair_predecessor(
     ngx_http_tsface_trail_disk_t *disk, ngx_http_tsface_trail_chain_t *end,
     ngx_http_tsface_trail_result_t *result);
@@ -54,11 +57,6 @@ ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
 
     known = (ngx_http_tsface_trail_chain_read(disk->chain.fd, end) == NGX_OK);
 
-    if (!known) {
-        ngx_memzero(end, sizeof(ngx_http_tsface_trail_chain_t));
-        ngx_memset(end->mac, '0', NGX_HTTP_TSFACE_RECORD_MAC_LEN);
-    }
-
     if (known && size && end->ino == sb->st_ino && end->size == size) {
         return NGX_OK;
     }
@@ -73,8 +71,7 @@ ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
     if (rc == NGX_OK) {
 
         if (tail.seq >= end->seq) {
-            end->seq = tail.seq;
-            ngx_memcpy(end->mac, tail.mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+            ngx_http_tsface_trail_repair_believe(end, &tail);
 
         } else {
             result->flags |= NGX_HTTP_TSFACE_TRAIL_SHRUNK;
@@ -110,6 +107,26 @@ ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
     end->size = size;
 
     return NGX_OK;
+}
+
+
+/* Of another record than the chain's nothing tells which key sealed it. */
+
+static void
+ngx_http_tsface_trail_repair_believe(ngx_http_tsface_trail_chain_t *end,
+    const ngx_http_tsface_trail_chain_t *tail)
+{
+    if (tail->seq == end->seq
+        && ngx_memcmp(tail->mac, end->mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN)
+           == 0)
+    {
+        return;
+    }
+
+    end->seq = tail->seq;
+    ngx_memcpy(end->mac, tail->mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+    ngx_memcpy(end->key_id, NGX_HTTP_TSFACE_TRAIL_CHAIN_NO_KEY,
+               NGX_HTTP_TSFACE_RECORD_ID_LEN);
 }
 
 
@@ -160,8 +177,7 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
            == NGX_OK)
     {
         if (tail.seq > end->seq) {
-            end->seq = tail.seq;
-            ngx_memcpy(end->mac, tail.mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+            ngx_http_tsface_trail_repair_believe(end, &tail);
         }
 
         result->flags |= found.flags;

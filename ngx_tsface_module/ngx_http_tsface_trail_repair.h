@@ -31,7 +31,8 @@ typedef struct {
 
 /*
  * Where the next record goes: end is set to the seq and mac that it follows
- * (0 and zeros if it is the first), and to the inode and size of disk->log.
+ * (0 and zeros if it is the first), to the id of the key that sealed that one
+ * (CHAIN_NO_KEY if nothing tells), and to the inode and size of disk->log.
  * sb is what that was when its lock was taken.  Sets result->flags, torn, and
  * reason if an "open" record has to come first.  NGX_ERROR: nothing can be
  * appended, and result says why.

@@ -14,6 +14,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_record.h"
+
 
 /* What a batch came upon; also set when the batch itself failed later. */
 #define NGX_HTTP_TSFACE_TRAIL_OPENED     0x01  /* an empty file was begun */
@@ -23,6 +25,9 @@
 #define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
 #define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
 #define NGX_HTTP_TSFACE_TRAIL_DELETED    0x40  /* the file before has no name */
+#define NGX_HTTP_TSFACE_TRAIL_UNCOPIED   0x80  /* checkpoints: copy_err */
+#define NGX_HTTP_TSFACE_TRAIL_ROTATED   0x100  /* for its size, by this batch */
+#define NGX_HTTP_TSFACE_TRAIL_LARGE     0x200  /* it can't be: rotate_err */
 
 
 typedef struct {
@@ -34,6 +39,10 @@ typedef struct {
     size_t           torn;      /* bytes cut off */
     size_t           bytes;     /* written */
     uint64_t         seq;       /* of the last record written */
+    ngx_uint_t       own[NGX_HTTP_TSFACE_RECORD_NTYPES];  /* of the trail's */
+    ngx_msec_t       due;       /* until the next one is; 0: none is */
+    ngx_err_t        copy_err;
+    ngx_err_t        rotate_err;
 } ngx_http_tsface_trail_result_t;
 
 

@@ -33,6 +33,8 @@ static void ngx_http_tsface_writer_heap(ngx_log_t *log);
 static void ngx_http_tsface_writer_schedule(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_post_handler(ngx_event_t *ev);
 static void ngx_http_tsface_writer_guard_handler(ngx_event_t *ev);
+static void ngx_http_tsface_writer_checkpoint_handler(ngx_event_t *ev);
+static void ngx_http_tsface_writer_due(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_thread(void *data, ngx_log_t *log);
 static void ngx_http_tsface_writer_done_handler(ngx_event_t *ev);
@@ -58,6 +60,10 @@ ngx_http_tsface_writer_cleanup(void *data)
 
     if (w->guard.timer_set) {
         ngx_del_timer(&w->guard);
+    }
+
+    if (w->checkpoint.timer_set) {
+        ngx_del_timer(&w->checkpoint);
     }
 
     if (w->busy && !w->written) {
@@ -115,6 +121,11 @@ ngx_http_tsface_writer_start(ngx_http_tsface_writer_t *w)
     w->guard.handler = ngx_http_tsface_writer_guard_handler;
     w->guard.data = &w->dumb;
     w->guard.log = w->log;
+
+    w->checkpoint.handler = ngx_http_tsface_writer_checkpoint_handler;
+    w->checkpoint.data = &w->dumb;
+    w->checkpoint.log = w->log;
+    w->checkpoint.cancelable = 1;
 
     w->task.handler = ngx_http_tsface_writer_thread;
     w->task.ctx = w;
@@ -213,12 +224,28 @@ ngx_http_tsface_writer_stop(ngx_http_tsface_writer_t *w)
                       &w->trail->name, w->queued);
     }
 
+    /* the others may have nothing to write for a long time */
+
+    if (w->rc == NGX_OK && w->result.due) {
+        w->n = 0;
+        w->rc = ngx_http_tsface_trail_file_note(w->file,
+                                                NGX_HTTP_TSFACE_RECORD_CLOSE,
+                                                NULL,
+                                                NGX_HTTP_TSFACE_WRITER_STOP,
+                                                &w->result);
+        ngx_http_tsface_writer_report(w);
+    }
+
     if (w->post.posted) {
         ngx_delete_posted_event(&w->post);
     }
 
     if (w->guard.timer_set) {
         ngx_del_timer(&w->guard);
+    }
+
+    if (w->checkpoint.timer_set) {
+        ngx_del_timer(&w->checkpoint);
     }
 }
 
@@ -246,7 +273,7 @@ ngx_http_tsface_writer_push(ngx_http_tsface_writer_t *w,
 static void
 ngx_http_tsface_writer_schedule(ngx_http_tsface_writer_t *w)
 {
-    if (ngx_queue_empty(&w->waiting)) {
+    if (ngx_queue_empty(&w->waiting) && !w->wanted) {
 
         if (!w->busy && w->guard.timer_set) {
             ngx_del_timer(&w->guard);
@@ -274,7 +301,9 @@ ngx_http_tsface_writer_post_handler(ngx_event_t *ev)
     c = ev->data;
     w = c->data;
 
-    if (w->busy || w->stopped || ngx_queue_empty(&w->waiting)) {
+    if (w->busy || w->stopped
+        || (ngx_queue_empty(&w->waiting) && !w->wanted))
+    {
         return;
     }
 
@@ -335,6 +364,54 @@ ngx_http_tsface_writer_guard_handler(ngx_event_t *ev)
 }
 
 
+/* With the next batch, or with one of its own. */
+
+static void
+ngx_http_tsface_writer_checkpoint_handler(ngx_event_t *ev)
+{
+    ngx_connection_t          *c;
+    ngx_http_tsface_writer_t  *w;
+
+    c = ev->data;
+    w = c->data;
+
+    if (w->stopped) {
+        return;
+    }
+
+    w->wanted = 1;
+
+    ngx_http_tsface_writer_schedule(w);
+}
+
+
+/*
+ * Whoever wrote last of all workers comes back for the checkpoint; those who
+ * wrote before find that it is there.
+ */
+
+static void
+ngx_http_tsface_writer_due(ngx_http_tsface_writer_t *w)
+{
+    if (w->rc != NGX_OK) {
+        return;
+    }
+
+    if (w->result.due == 0) {
+
+        if (w->checkpoint.timer_set) {
+            ngx_del_timer(&w->checkpoint);
+        }
+
+        return;
+    }
+
+    if (!w->checkpoint.timer_set) {
+        ngx_add_timer(&w->checkpoint, w->result.due);
+    }
+}
+
+
 /* Moves what waits, or as much as one batch may have, to the flight. */
 
 static void
@@ -369,6 +446,7 @@ ngx_http_tsface_writer_batch(ngx_http_tsface_writer_t *w)
 
     w->since = ngx_current_msec;
     w->written = 0;
+    w->wanted = 0;
     w->busy = 1;
 }
 
@@ -412,6 +490,7 @@ ngx_http_tsface_writer_done(ngx_http_tsface_writer_t *w)
     ngx_http_tsface_entry_pt   handler;
 
     ngx_http_tsface_writer_report(w);
+    ngx_http_tsface_writer_due(w);
 
     rc = w->rc;
 

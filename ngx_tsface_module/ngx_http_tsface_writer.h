@@ -74,6 +74,7 @@ struct ngx_http_tsface_writer_s {
     ngx_msec_t                         stray_since;
     ngx_event_t                        post;
     ngx_event_t                        guard;
+    ngx_event_t                        checkpoint;  /* when the next is due */
     ngx_connection_t                   dumb;
 
     ngx_uint_t                         lost;   /* since it fails */
@@ -88,8 +89,19 @@ struct ngx_http_tsface_writer_s {
     unsigned                           slow:1;
     unsigned                           stopped:1;
     unsigned                           orphan:1;
+    unsigned                           wanted:1;    /* a checkpoint is due */
+    unsigned                           uncopied:1;
+    unsigned                           large:1;
 };
 
+
+/*
+ * Sets conf for this process's use of the trail's files, in records with that
+ * pid (-1: none).  In trail.c, for trail_note.c too.
+ */
+void ngx_http_tsface_writer_conf(ngx_cycle_t *cycle,
+    const ngx_http_tsface_trail_t *trail, ngx_int_t pid,
+    ngx_http_tsface_trail_file_conf_t *conf);
 
 /*
  * The event loop's part of a writer that has file, bodies (room for a batch)

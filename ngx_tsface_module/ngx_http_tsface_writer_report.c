@@ -16,10 +16,15 @@
 #define NGX_HTTP_TSFACE_WRITER_STRAY_MIN   1000
 
 
+static void ngx_http_tsface_writer_report_copies(ngx_http_tsface_writer_t *w);
+static void ngx_http_tsface_writer_report_size(ngx_http_tsface_writer_t *w);
+
+
 void
 ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
 {
     ngx_log_t                       *log;
+    ngx_uint_t                       i;
     ngx_http_tsface_trail_t         *trail;
     ngx_http_tsface_trail_result_t  *result;
 
@@ -76,14 +81,17 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
         return;
     }
 
-    if (result->reason) {
-        w->types[NGX_HTTP_TSFACE_RECORD_OPEN]++;
+    for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+        w->types[i] += result->own[i];
     }
 
     ngx_http_tsface_zone_trail_written(trail->counts, w->types, result->bytes,
                                        ngx_current_msec - w->since);
 
     w->last_errno = 0;
+
+    ngx_http_tsface_writer_report_copies(w);
+    ngx_http_tsface_writer_report_size(w);
 
     if (w->failing) {
         w->failing = 0;
@@ -101,6 +109,71 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
                       "audit trail \"%V\": \"%V\" has a new \"open\" record "
                       "(%s), the last seq is %uL", &trail->name, &trail->path,
                       result->reason, result->seq);
+    }
+}
+
+
+static void
+ngx_http_tsface_writer_report_copies(ngx_http_tsface_writer_t *w)
+{
+    ngx_http_tsface_trail_t         *trail;
+    ngx_http_tsface_trail_result_t  *result;
+
+    trail = w->trail;
+    result = &w->result;
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_UNCOPIED) {
+
+        ngx_http_tsface_zone_trail_uncopied(trail->counts);
+
+        if (!w->uncopied) {
+            w->uncopied = 1;
+
+            ngx_log_error(NGX_LOG_CRIT, w->log, result->copy_err,
+                          "audit trail \"%V\": a checkpoint could not be "
+                          "written to \"%V\"; it is in the trail alone",
+                          &trail->name, &trail->checkpoint_file);
+        }
+
+        return;
+    }
+
+    if (w->uncopied && result->own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
+        w->uncopied = 0;
+
+        ngx_log_error(NGX_LOG_NOTICE, w->log, 0,
+                      "audit trail \"%V\": checkpoints are written to "
+                      "\"%V\" again", &trail->name,
+                      &trail->checkpoint_file);
+    }
+}
+
+
+static void
+ngx_http_tsface_writer_report_size(ngx_http_tsface_writer_t *w)
+{
+    ngx_http_tsface_trail_t         *trail;
+    ngx_http_tsface_trail_result_t  *result;
+
+    trail = w->trail;
+    result = &w->result;
+
+    if (result->flags & NGX_HTTP_TSFACE_TRAIL_ROTATED) {
+        w->large = 0;
+
+        ngx_log_error(NGX_LOG_NOTICE, w->log, 0,
+                      "audit trail \"%V\": \"%V\" has its size and was "
+                      "renamed, the last seq is %uL",
+                      &trail->name, &trail->path, result->seq);
+    }
+
+    if ((result->flags & NGX_HTTP_TSFACE_TRAIL_LARGE) && !w->large) {
+        w->large = 1;
+
+        ngx_log_error(NGX_LOG_CRIT, w->log, result->rotate_err,
+                      "audit trail \"%V\": \"%V\" has its size and can't be "
+                      "renamed in its directory: it goes on growing",
+                      &trail->name, &trail->path);
     }
 }
 

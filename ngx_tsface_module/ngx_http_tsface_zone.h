@@ -88,6 +88,7 @@ typedef struct {
     ngx_uint_t                   orphaned;
     ngx_uint_t                   bytes;
     ngx_uint_t                   lost;         /* records */
+    ngx_uint_t                   uncopied;     /* writes of checkpoints */
     ngx_http_tsface_meter_stat_t commit;       /* its count is of batches */
     ngx_uint_t                   queued;       /* records, now */
     ngx_uint_t                   failing;      /* workers, now */
@@ -268,6 +269,8 @@ void ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
     ngx_err_t err, ngx_uint_t lost);
 
 /* How it is with this worker now: records that wait, and the last error. */
+void ngx_http_tsface_zone_trail_uncopied(
+    ngx_http_tsface_zone_trail_t *trail);
 void ngx_http_tsface_zone_trail_now(ngx_http_tsface_zone_trail_t *trail,
     ngx_uint_t queued, ngx_err_t err);
 

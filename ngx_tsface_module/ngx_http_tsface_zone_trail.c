@@ -159,6 +159,15 @@ ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
 }
 
 
+void
+ngx_http_tsface_zone_trail_uncopied(ngx_http_tsface_zone_trail_t *trail)
+{
+    if (trail) {
+        (void) ngx_atomic_fetch_add(&trail->uncopied, 1);
+    }
+}
+
+
 static ngx_uint_t
 ngx_http_tsface_zone_trail_error(ngx_err_t err)
 {
@@ -215,6 +224,7 @@ ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
     stat->orphaned = trail->orphaned;
     stat->bytes = trail->bytes;
     stat->lost = trail->lost;
+    stat->uncopied = trail->uncopied;
 
     ngx_http_tsface_meter_read(&trail->commit, &stat->commit);
 

@@ -164,7 +164,7 @@ like $said, qr/goes from seq $first->{seq} to $count, but seq 1 was /,
 # what the gateway itself had noticed: seq goes on after the lost ones
 
 my $gap = $whole[1] =~ s/"seq":2,/"seq":9,/r
-    =~ s/"type":"intent".*(?=,"mac":)/"type":"open","reason":"truncated"/r;
+    =~ s/"type":"\w+".*(?=,"mac":)/"type":"open","reason":"truncated"/r;
 $t->write_file('tmp/gap', $whole[0] . $gap);
 is audit('verify', @key, "$dir/tmp/gap"), 1, 'truncated, says the trail';
 like $said, qr/:2: seq 9: missing: seq 2 to 8, as nginx noticed/, 'so does it';
@@ -185,6 +185,14 @@ like $said, qr/:1: not a record\n/, 'and this is none';
 my $other = $t->write_file('tmp/other.key', 'f' x 64);
 chmod 0600, $other;
 is audit('verify', '--key', $other, @files), 1, 'another key';
+like $said, qr/:1: seq 1: is under the key with the id [0-9a-f]{16}: give /,
+    'and which it is not';
+is audit('verify', '--key', $other, @key, @files), 0, 'more keys than one';
+is audit('verify', '--from-start', '--key', $other, $plain), 1,
+    'another key, again';
+$t->write_file('tmp/old', $whole[0] =~ s/,"key_id":"[0-9a-f]+"//r);
+is audit('verify', '--key', $other, "$dir/tmp/old"), 1,
+    'a trail of a version without ids of keys, another key';
 like $said, qr/:1: seq 1: changed: .* the right key\?/, 'a hint';
 chmod 0644, $other;
 is audit('verify', '--key', $other, @files), 2, 'a key for others to read';
@@ -197,6 +205,9 @@ for my $wrong ([ 'verify', @files ], [ 'verify', @key ], [ 'nothing' ], [],
     [ 'verify', @key, '--after', '7:ab', @files ],
     [ 'verify', @key, '--after', $mark, '--from-start', @files ],
     [ 'verify', @key, '--chain', $trail, @files ],
+    [ 'verify', @key, '--accept-key', 'x' x 16, @files ],
+    [ 'verify', @key, '--accept-key', 'a' x 17, @files ],
+    [ 'verify', (@key) x 17, @files ],
     [ 'verify', @key, '--chain', "$dir/none", @files ],
     [ 'show', @key, '--since', 'yesterday', @files ],
     [ 'show', @key, '--until', '2026-11-', @files ],

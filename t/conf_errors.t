@@ -74,6 +74,7 @@ $t->secret('two', "one-secret\nand-the-next\n");
 $t->secret('three', "one-secret\nand-the-next\nand-more\n");
 $t->secret('large', 'L' x 5000);
 $t->secret('short', 'only-31-bytes-long-............');
+$t->secret('before.key', 'the-key-before-the-audit-key-...-of-old');
 mkdir "$dir/secrets/folder";
 
 # Keys, and files that are none.
@@ -336,6 +337,54 @@ my @refused = (
     [ 'duplicate region', { more => 'region eu;' }, qr/region.*duplicate/ ],
     [ 'duplicate client_id', { more => 'client_id x;' },
         qr/client_id.*duplicate/ ],
+    [ 'checkpoint_key without PEM', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/good;' },
+        qr/good" of "checkpoint_key" holds no private key in PEM/ ],
+    [ 'checkpoint_key for others', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/open.pem;' }, qr/open\.pem.*0644/ ],
+    [ 'checkpoint_key of another kind', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/rsa.pem;' },
+        qr/rsa\.pem" of "checkpoint_key" holds another key.*ed25519/ ],
+    [ 'checkpoint_key that is encrypted', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/encrypted.pem;' },
+        qr/encrypted\.pem" of "checkpoint_key" is encrypted/ ],
+    [ 'checkpoint_file without a key', { trail_more =>
+        'checkpoint_file %%DIR%%/trail/c;' },
+        qr/"checkpoint_file" without "checkpoint_key"/ ],
+    [ 'checkpoint_records without a key', { trail_more =>
+        'checkpoint_records 100;' },
+        qr/"checkpoint_records" without "checkpoint_key"/ ],
+    [ 'checkpoint_interval without a key', { trail_more =>
+        'checkpoint_interval 1s;' },
+        qr/"checkpoint_interval" without "checkpoint_key"/ ],
+    [ 'checkpoint_file beside file', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+        . 'checkpoint_file %%DIR%%/trail/trail.jsonl.checkpoints;' },
+        qr/"checkpoint_file" of .* must not begin with the name of its "file"/ ],
+    [ 'checkpoint_file that is none', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+        . 'checkpoint_file %%DIR%%/secrets/good;' },
+        qr/secrets\/good" of tsface_audit_trail .* is not a trail's file/ ],
+    [ 'checkpoint_file nowhere', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+        . 'checkpoint_file %%DIR%%/none/c;' }, qr/none\/c/ ],
+    [ 'few checkpoint_records', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+        . 'checkpoint_records 9;' }, qr/must be between 10 and 1000000/ ],
+    [ 'no checkpoint_interval', { trail_more =>
+        'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+        . 'checkpoint_interval 0;' }, qr/checkpoint_interval/ ],
+    [ 'small rotate_size', { trail_more => 'rotate_size 63k;' },
+        qr/invalid size "63k" in "rotate_size".*64k/ ],
+    [ 'bad rotate_size', { trail_more => 'rotate_size large;' },
+        qr/invalid size "large" in "rotate_size"/ ],
+    [ 'duplicate rotate_size', { trail_more =>
+        'rotate_size off; rotate_size 1m;' }, qr/rotate_size.*duplicate/ ],
+    [ 'short previous key', { trail_more =>
+        'key_previous file:%%DIR%%/secrets/short;' }, qr/short.*31 bytes.*32/ ],
+    [ 'duplicate previous key', { trail_more => join ' ',
+        ('key_previous file:%%DIR%%/secrets/before.key;') x 2 },
+        qr/key_previous.*duplicate/ ],
     [ 'duplicate trail key', { trail_more =>
         'key file:%%DIR%%/secrets/audit.key;' }, qr/key.*duplicate/ ],
     [ 'bad token_auth_method', { more => 'token_auth_method none;' },
@@ -572,6 +621,12 @@ END
         timeout 1s;
         on_failure forward;
         user_id plain;
+        key_previous file:%%DIR%%/secrets/before.key;
+        checkpoint_key file:%%DIR%%/secrets/ed25519.pem;
+        checkpoint_records 10;
+        checkpoint_interval 1s;
+        checkpoint_file %%DIR%%/trail/checkpoints;
+        rotate_size 1m;
 END2
     [ 'limits of every unit', { http => join "\n", map {
         "tsface_limit_zone \$uri zone=per_$_:1m rate=3r/$_ burst=2;" }

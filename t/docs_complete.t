@@ -130,7 +130,8 @@ described('members in members', 5, sub { $doc{'audit.md'} =~ /`\{?"?\Q$_[0]\E\b/
     $source{record} =~ /_put\(p, "[,{]\\"(\w+)\\":"\)/g);
 
 described('reasons of "open"', 4, sub { row('audit.md', $_[0]) },
-    $source{trail_repair} =~ /result->reason = "(\w+)"/g);
+    $source{trail_repair} =~ /result->reason = "(\w+)"/g,
+    $source{trail_note} =~ /\? "(\w+)" : "(\w+)"\);/g);
 
 described('results', 5, sub { row('audit.md', 'result') =~ /`\Q$_[0]\E`/ },
     map { $source{$_} =~ /result(?: = |, )"(\w+)"/g } qw(transaction attempt journal));

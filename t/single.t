@@ -114,6 +114,10 @@ $type{ $_->{type} }++ for @records;
 is $type{intent}, $type{outcome}, 'every intent has its outcome';
 is scalar(grep { ($_->{reason} || '') eq 'limited' } @records), 1,
     'the refusal is there';
+is scalar(grep { ($_->{reason} || '') eq 'started' } @records), 1,
+    'that it started';
+is $records[-1]{type}, 'close', 'and, at the end, that it stopped';
+is $records[-1]{pid}, $pid, 'one process';
 
 # --- TERM in the middle of requests
 

@@ -41,13 +41,19 @@ typedef struct {
     const char                     *since;     /* beginnings of a time */
     const char                     *until;
     const char                     *user;
-    u_char                          user_hmac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+
+    /* of the user's id, under each of the keys */
+    u_char                          user_hmac[TSFACE_AUDIT_MAX_KEYS]
+                                             [NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    ngx_uint_t                      nuser_hmacs;
 } tsface_audit_filter_t;
 
 
 /* The command line. */
 typedef struct {
-    ngx_http_tsface_record_key_t   *key;
+    tsface_audit_keys_t             keys;
+    tsface_audit_checkpoints_t      checkpoints;
+    char                           *known;     /* file of them, or NULL */
     char                          **files;
     size_t                          nfiles;
     tsface_audit_filter_t           filter;

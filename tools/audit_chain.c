@@ -12,15 +12,18 @@
 #include "audit_chain.h"
 
 
-#define TSFACE_AUDIT_TIME       ",\"time\":\""
+#define TSFACE_AUDIT_TRAIL      ",\"trail\":\""
 #define TSFACE_AUDIT_TRUNCATED  ",\"reason\":\"truncated\",\"mac\":"
 
 
 static tsface_audit_fault_e tsface_audit_chain_judge(
-    const tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq);
+    tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq);
+static tsface_audit_fault_e tsface_audit_chain_checkpoint(
+    tsface_audit_chain_t *chain, const ngx_str_t *line);
+static void tsface_audit_chain_name(tsface_audit_chain_t *chain,
+    const ngx_str_t *line);
 static ngx_uint_t tsface_audit_chain_marked(tsface_audit_chain_t *chain,
     uint64_t seq, const u_char *mac);
-static const u_char *tsface_audit_chain_time(const ngx_str_t *line);
 
 
 tsface_audit_fault_e
@@ -60,6 +63,7 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
 
         chain->middle = 1;
         chain->wanted = seq;
+        tsface_audit_keyring_believe(&chain->ring, line);
         fault = TSFACE_AUDIT_WHOLE;
 
     } else {
@@ -73,6 +77,10 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
         fault = tsface_audit_chain_judge(chain, line, seq);
     }
 
+    if (fault == TSFACE_AUDIT_WHOLE) {
+        fault = tsface_audit_chain_checkpoint(chain, line);
+    }
+
     if (fault == TSFACE_AUDIT_WHOLE
         && !tsface_audit_chain_marked(chain, seq, mac))
     {
@@ -84,10 +92,15 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
     ngx_memcpy(chain->mac, mac, sizeof(mac));
 
     if (fault != TSFACE_AUDIT_WHOLE) {
+
+        /* what is not there may have brought in another key */
+
+        chain->ring.current = NULL;
+
         return fault;
     }
 
-    when = tsface_audit_chain_time(line);
+    when = tsface_audit_line_time(line);
 
     if (chain->records++ == 0) {
         chain->first = seq;
@@ -101,8 +114,8 @@ tsface_audit_chain_next(tsface_audit_chain_t *chain,
 
 
 static tsface_audit_fault_e
-tsface_audit_chain_judge(const tsface_audit_chain_t *chain,
-    const ngx_str_t *line, uint64_t seq)
+tsface_audit_chain_judge(tsface_audit_chain_t *chain, const ngx_str_t *line,
+    uint64_t seq)
 {
     if (seq > chain->wanted) {
         return memmem(line->data, line->len, TSFACE_AUDIT_TRUNCATED,
@@ -114,14 +127,136 @@ tsface_audit_chain_judge(const tsface_audit_chain_t *chain,
         return TSFACE_AUDIT_BACK;
     }
 
-    if (chain->key != NULL
-        && ngx_http_tsface_record_verify(line, chain->key, chain->mac)
-           != NGX_OK)
-    {
-        return TSFACE_AUDIT_CHANGED;
+    if (chain->ring.keys->n == 0) {
+        return TSFACE_AUDIT_WHOLE;
     }
 
+    switch (tsface_audit_keyring_next(&chain->ring, line, seq, chain->mac)) {
+
+    case TSFACE_AUDIT_KEY_CHANGED:
+        return TSFACE_AUDIT_CHANGED;
+
+    case TSFACE_AUDIT_KEY_UNKNOWN:
+        return TSFACE_AUDIT_NO_KEY;
+
+    case TSFACE_AUDIT_KEY_UNPROVEN:
+        return TSFACE_AUDIT_UNPROVEN;
+
+    default: /* TSFACE_AUDIT_KEY_OK */
+        return TSFACE_AUDIT_WHOLE;
+    }
+}
+
+
+/* If it is one, it must be of the record before, and signed. */
+static tsface_audit_fault_e
+tsface_audit_chain_checkpoint(tsface_audit_chain_t *chain,
+    const ngx_str_t *line)
+{
+    ngx_str_t                   text;
+    tsface_audit_mark_t         mark;
+    tsface_audit_checkpoint_e   rc;
+
+    if (chain->trail_len == 0) {
+        tsface_audit_chain_name(chain, line);
+    }
+
+    rc = tsface_audit_checkpoint(chain->checkpoints, line, &text);
+
+    if (rc == TSFACE_AUDIT_CHECKPOINT_FORM) {
+        return TSFACE_AUDIT_WHOLE;
+    }
+
+    if (tsface_audit_mark_read(&mark, text.data, text.len) != NGX_OK) {
+        return TSFACE_AUDIT_FORGED;
+    }
+
+    /* before the first record of these files there may be any */
+
+    if (chain->began
+        && (mark.seq != chain->seq
+            || ngx_memcmp(mark.mac, chain->mac, sizeof(mark.mac)) != 0))
+    {
+        return TSFACE_AUDIT_MOVED;
+    }
+
+    if (chain->checkpoints->nkeys) {
+
+        if (rc == TSFACE_AUDIT_CHECKPOINT_SIGNER) {
+            return TSFACE_AUDIT_SIGNED;
+        }
+
+        if (rc != TSFACE_AUDIT_CHECKPOINT_OK) {
+            return TSFACE_AUDIT_FORGED;
+        }
+    }
+
+    chain->nsigned++;
+    chain->last_signed = mark.seq;
+
     return TSFACE_AUDIT_WHOLE;
+}
+
+
+static void
+tsface_audit_chain_name(tsface_audit_chain_t *chain, const ngx_str_t *line)
+{
+    ngx_str_t  trail;
+
+    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &trail);
+
+    if (trail.len && trail.len <= sizeof(chain->trail)) {
+        ngx_memcpy(chain->trail, trail.data, trail.len);
+        chain->trail_len = trail.len;
+    }
+}
+
+
+ngx_int_t
+tsface_audit_mark_read(tsface_audit_mark_t *mark, const u_char *text,
+    size_t len)
+{
+    u_char        ch;
+    size_t        i;
+    uint64_t      digit;
+    const u_char *last;
+
+    last = text + len;
+    mark->seq = 0;
+    mark->seen = 0;
+
+    if (len == 0 || *text == '0') {
+        return NGX_DECLINED;
+    }
+
+    for ( /* void */ ; text < last && *text >= '0' && *text <= '9'; text++) {
+        digit = *text - '0';
+
+        if (mark->seq > (UINT64_MAX - digit) / 10) {
+            return NGX_DECLINED;
+        }
+
+        mark->seq = mark->seq * 10 + digit;
+    }
+
+    if (mark->seq == 0
+        || (size_t) (last - text) != 1 + sizeof(mark->mac)
+        || *text++ != ':')
+    {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < sizeof(mark->mac); i++) {
+        ch = text[i];
+
+        if ((ch < '0' || ch > '9') && (ch < 'a' || ch > 'f')) {
+            return NGX_DECLINED;
+        }
+
+        mark->mac[i] = ch;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -130,8 +265,18 @@ static ngx_uint_t
 tsface_audit_chain_marked(tsface_audit_chain_t *chain, uint64_t seq,
     const u_char *mac)
 {
+    ngx_str_t             trail;
     ngx_uint_t            i;
     tsface_audit_mark_t  *mark;
+
+    trail.data = chain->trail;
+    trail.len = chain->trail_len;
+
+    if (!tsface_audit_checkpoints_match(chain->checkpoints, &chain->cursor,
+                                        &trail, seq, mac))
+    {
+        return 0;
+    }
 
     for (i = 0; i < chain->nmarks; i++) {
         mark = &chain->marks[i];
@@ -226,8 +371,35 @@ tsface_audit_chain_report(FILE *out, const tsface_audit_chain_t *chain,
                 "record before");
         break;
 
+    case TSFACE_AUDIT_NO_KEY:
+        fprintf(out, "is under the key with the id %.*s: give it with "
+                "another --key", NGX_HTTP_TSFACE_RECORD_ID_LEN,
+                chain->ring.id);
+        break;
+
+    case TSFACE_AUDIT_UNPROVEN:
+        fprintf(out, "another key, with the id %.*s, and no proof that who "
+                "brought it in had the one before (if you know that it is "
+                "so: --accept-key %.*s)",
+                NGX_HTTP_TSFACE_RECORD_ID_LEN, chain->ring.id,
+                NGX_HTTP_TSFACE_RECORD_ID_LEN, chain->ring.id);
+        break;
+
     case TSFACE_AUDIT_OTHER:
         fprintf(out, "not the record that was known by this seq");
+        break;
+
+    case TSFACE_AUDIT_SIGNED:
+        fprintf(out, "a checkpoint that is not signed with a --public-key "
+                "that was given");
+        break;
+
+    case TSFACE_AUDIT_FORGED:
+        fprintf(out, "a checkpoint whose signature is wrong");
+        break;
+
+    case TSFACE_AUDIT_MOVED:
+        fprintf(out, "a checkpoint of another place than it is in");
         break;
     }
 
@@ -241,20 +413,4 @@ tsface_audit_chain_report(FILE *out, const tsface_audit_chain_t *chain,
     }
 
     fputc('\n', out);
-}
-
-
-/* The form was checked: it is behind the number. */
-static const u_char *
-tsface_audit_chain_time(const ngx_str_t *line)
-{
-    const u_char  *p;
-
-    p = line->data + sizeof(NGX_HTTP_TSFACE_RECORD_HEAD) - 1;
-
-    while (*p >= '0' && *p <= '9') {
-        p++;
-    }
-
-    return p + sizeof(TSFACE_AUDIT_TIME) - 1;
 }

@@ -11,11 +11,13 @@
 #define _TSFACE_AUDIT_CHAIN_H_INCLUDED_
 
 
+#include "audit_checkpoint.h"
+#include "audit_keys.h"
+#include "audit_line.h"
 #include "audit_reader.h"
 #include "ngx_http_tsface_record.h"
 
 
-#define TSFACE_AUDIT_TIME_LEN   27
 #define TSFACE_AUDIT_MAX_MARKS  2
 
 
@@ -28,7 +30,12 @@ typedef enum {
     TSFACE_AUDIT_LOST,         /* the same, but nginx had noticed */
     TSFACE_AUDIT_BACK,         /* seq does not go on */
     TSFACE_AUDIT_CHANGED,      /* the MAC does not follow */
-    TSFACE_AUDIT_OTHER         /* not the record that a mark tells of */
+    TSFACE_AUDIT_NO_KEY,       /* it is under a key that is not here */
+    TSFACE_AUDIT_UNPROVEN,     /* a key that nobody with the old brought in */
+    TSFACE_AUDIT_OTHER,        /* not the record that a mark tells of */
+    TSFACE_AUDIT_SIGNED,       /* a checkpoint by a key that is not here */
+    TSFACE_AUDIT_FORGED,       /* a checkpoint whose signature is wrong */
+    TSFACE_AUDIT_MOVED         /* a checkpoint of another place */
 } tsface_audit_fault_e;
 
 
@@ -40,9 +47,12 @@ typedef struct {
 } tsface_audit_mark_t;
 
 
-/* key, began, seq, mac and marks are set by whom it belongs to. */
+/*
+ * ring.keys, began, seq, mac, marks and checkpoints are set by whom it belongs
+ * to.
+ */
 typedef struct {
-    ngx_http_tsface_record_key_t   *key;       /* NULL: form and seq only */
+    tsface_audit_keyring_t          ring;      /* no keys: form and seq only */
     uint64_t                        seq;       /* of the record before */
     u_char                          mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
     unsigned                        began:1;   /* seq and mac are known */
@@ -50,6 +60,14 @@ typedef struct {
 
     tsface_audit_mark_t             marks[TSFACE_AUDIT_MAX_MARKS];
     ngx_uint_t                      nmarks;
+
+    /* without keys, those of the trail are counted only */
+    const tsface_audit_checkpoints_t  *checkpoints;
+    size_t                          cursor;    /* in those that are known */
+    uint64_t                        nsigned;
+    uint64_t                        last_signed;   /* what the last is of */
+    u_char                          trail[TSFACE_AUDIT_TRAIL_LEN];
+    size_t                          trail_len; /* of the first record */
 
     uint64_t                        records;   /* those that are whole */
     uint64_t                        first;
@@ -69,6 +87,10 @@ typedef struct {
  */
 tsface_audit_fault_e tsface_audit_chain_next(tsface_audit_chain_t *chain,
     tsface_audit_reader_e what, const ngx_str_t *line);
+
+/* SEQ:MAC; NGX_DECLINED: text has not that form. */
+ngx_int_t tsface_audit_mark_read(tsface_audit_mark_t *mark,
+    const u_char *text, size_t len);
 
 /* The first mark that no record was, or NULL. */
 const tsface_audit_mark_t *tsface_audit_chain_unseen(

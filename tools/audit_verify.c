@@ -14,6 +14,8 @@
 
 static int tsface_audit_verify_fault(tsface_audit_chain_t *chain,
     tsface_audit_reader_t *reader, tsface_audit_fault_e fault);
+static int tsface_audit_verify_signed(const tsface_audit_t *audit,
+    const tsface_audit_chain_t *chain);
 static int tsface_audit_verify_end(const tsface_audit_t *audit,
     const tsface_audit_chain_t *chain);
 
@@ -114,9 +116,23 @@ tsface_audit_verify_end(const tsface_audit_t *audit,
         return TSFACE_AUDIT_BROKEN;
     }
 
+    if (tsface_audit_verify_signed(audit, chain) != TSFACE_AUDIT_OK) {
+        return TSFACE_AUDIT_BROKEN;
+    }
+
     if (chain->middle) {
         printf("begins in the middle: seq %" PRIu64 " itself, and what was "
                "before it, can't be checked\n", chain->first);
+    }
+
+    if (chain->ring.changes) {
+        printf("keys:  changed %" PRIu64 " times\n", chain->ring.changes);
+    }
+
+    if (chain->ring.stale) {
+        printf("keys:  %" PRIu64 " records by workers with the key before, "
+               "the last is seq %" PRIu64 "\n", chain->ring.stale,
+               chain->ring.stale_seq);
     }
 
     printf("whole: %" PRIu64 " records in %zu %s\n", chain->records,
@@ -127,6 +143,44 @@ tsface_audit_verify_end(const tsface_audit_t *audit,
            TSFACE_AUDIT_TIME_LEN, chain->last_time);
     printf("mark:  %" PRIu64 ":%.*s\n", chain->seq,
            NGX_HTTP_TSFACE_RECORD_MAC_LEN, chain->mac);
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_verify_signed(const tsface_audit_t *audit,
+    const tsface_audit_chain_t *chain)
+{
+    ngx_str_t                    trail;
+    const tsface_audit_known_t  *known;
+
+    trail.data = (u_char *) chain->trail;
+    trail.len = chain->trail_len;
+
+    known = tsface_audit_checkpoints_last(&audit->checkpoints, chain->cursor,
+                                          &trail);
+
+    if (known != NULL) {
+        printf("NOT WHOLE: cut: a checkpoint of seq %" PRIu64 " is known, "
+               "which is the one after it, and the trail ends at %" PRIu64 "\n",
+               known->seq, chain->seq);
+        return TSFACE_AUDIT_BROKEN;
+    }
+
+    if (audit->checkpoints.nkeys && chain->nsigned == 0) {
+        printf("NOT WHOLE: goes from seq %" PRIu64 " to %" PRIu64 " without "
+               "a checkpoint\n", chain->first, chain->seq);
+        return TSFACE_AUDIT_BROKEN;
+    }
+
+    if (chain->nsigned) {
+        printf("%s %" PRIu64 " checkpoints, up to seq %" PRIu64 "%s\n",
+               audit->checkpoints.nkeys ? "signed:" : "there are",
+               chain->nsigned, chain->last_signed,
+               audit->checkpoints.nkeys ? ""
+                                        : ": not checked, no --public-key");
+    }
 
     return TSFACE_AUDIT_OK;
 }

@@ -21,7 +21,8 @@ tsface_audit_begin(const tsface_audit_t *audit, tsface_audit_chain_t *chain)
 {
     ngx_memzero(chain, sizeof(tsface_audit_chain_t));
 
-    chain->key = audit->key;
+    chain->ring.keys = &audit->keys;
+    chain->checkpoints = &audit->checkpoints;
     chain->nmarks = audit->nmarks;
     ngx_memcpy(chain->marks, audit->marks, sizeof(chain->marks));
 
@@ -128,7 +129,7 @@ tsface_audit_checked(const tsface_audit_t *audit, uint64_t faults)
         return TSFACE_AUDIT_BROKEN;
     }
 
-    if (audit->key == NULL) {
+    if (audit->keys.n == 0) {
         fprintf(stderr, "no --key: nothing was checked but the numbers\n");
     }
 
@@ -199,13 +200,23 @@ static ngx_uint_t
 tsface_audit_user(const tsface_audit_filter_t *filter,
     const tsface_audit_record_t *record)
 {
+    ngx_uint_t        i;
     const ngx_str_t  *user;
 
     user = &record->user_hmac;
 
     if (user->data) {
-        return user->len == sizeof(filter->user_hmac)
-               && ngx_memcmp(user->data, filter->user_hmac, user->len) == 0;
+        if (user->len != NGX_HTTP_TSFACE_RECORD_MAC_LEN) {
+            return 0;
+        }
+
+        for (i = 0; i < filter->nuser_hmacs; i++) {
+            if (ngx_memcmp(user->data, filter->user_hmac[i], user->len) == 0) {
+                return 1;
+            }
+        }
+
+        return 0;
     }
 
     user = &record->user_plain;

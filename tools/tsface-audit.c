@@ -57,10 +57,13 @@ typedef struct {
 
 typedef enum {
     TSFACE_AUDIT_OPT_KEY = 0,
+    TSFACE_AUDIT_OPT_ACCEPT_KEY,
     TSFACE_AUDIT_OPT_FROM_START,
     TSFACE_AUDIT_OPT_AFTER,
     TSFACE_AUDIT_OPT_SEEN,
     TSFACE_AUDIT_OPT_CHAIN,
+    TSFACE_AUDIT_OPT_PUBLIC_KEY,
+    TSFACE_AUDIT_OPT_CHECKPOINTS,
     TSFACE_AUDIT_OPT_CALLER,
     TSFACE_AUDIT_OPT_USER,
     TSFACE_AUDIT_OPT_OPERATION,
@@ -86,9 +89,11 @@ typedef enum {
 
 static int tsface_audit_options(tsface_audit_t *audit,
     const tsface_audit_command_t *command, int argc, char **argv);
-static int tsface_audit_option(tsface_audit_t *audit, int option,
-    const char **key);
+static int tsface_audit_option(tsface_audit_t *audit, int option);
 static int tsface_audit_key(tsface_audit_t *audit, const char *name);
+static int tsface_audit_accept_key(tsface_audit_t *audit, const char *id);
+static int tsface_audit_public_key(tsface_audit_t *audit, const char *name);
+static int tsface_audit_user_hmacs(tsface_audit_t *audit);
 static int tsface_audit_keygen(void);
 
 
@@ -105,10 +110,13 @@ static const tsface_audit_command_t  tsface_audit_commands[] = {
 
 static const tsface_audit_option_t  tsface_audit_opts[TSFACE_AUDIT_OPTS] = {
     { "key", required_argument, TSFACE_AUDIT_CMD_ALL },
+    { "accept-key", required_argument, TSFACE_AUDIT_CMD_ALL },
     { "from-start", no_argument, TSFACE_AUDIT_CMD_ALL },
     { "after", required_argument, TSFACE_AUDIT_CMD_ALL },
     { "seen", required_argument, TSFACE_AUDIT_CMD_VERIFY },
     { "chain", required_argument, TSFACE_AUDIT_CMD_VERIFY },
+    { "public-key", required_argument, TSFACE_AUDIT_CMD_VERIFY },
+    { "checkpoints", required_argument, TSFACE_AUDIT_CMD_VERIFY },
     { "caller", required_argument, TSFACE_AUDIT_CMD_LIST },
     { "user", required_argument, TSFACE_AUDIT_CMD_LIST },
     { "operation", required_argument, TSFACE_AUDIT_CMD_LIST },
@@ -139,8 +147,10 @@ static const tsface_audit_option_t  tsface_audit_opts[TSFACE_AUDIT_OPTS] = {
 
 
 static const char  tsface_audit_help[] =
-    "usage: tsface-audit verify --key FILE [--from-start | --after MARK]\n"
-    "                           [--seen MARK] [--chain FILE] FILE...\n"
+    "usage: tsface-audit verify --key FILE... [--from-start | --after MARK]\n"
+    "                           [--seen MARK] [--chain FILE]\n"
+    "                           [--public-key FILE... [--checkpoints FILE]]\n"
+    "                           [--accept-key ID] FILE...\n"
     "       tsface-audit show [--key FILE] [FILTER...] [--json] FILE...\n"
     "       tsface-audit follow [--key FILE] [FILTER...] [--lines N]\n"
     "                           [--json | --format F] FILE...\n"
@@ -157,11 +167,16 @@ static const char  tsface_audit_help[] =
     "stats    how many records, by type, result, operation and caller\n"
     "keygen   a new key of 256 bits\n"
     "\n"
-    "--key FILE        the trail's key; without it no MAC is checked\n"
+    "--key FILE        the trail's key; without it no MAC is checked.  Again\n"
+    "                  for each key that it had, in any order\n"
+    "--accept-key ID   that key may come into the trail without a proof\n"
     "--from-start      the first record must be the first ever\n"
     "--after MARK      it must follow the record with that SEQ:MAC\n"
     "--seen MARK       the record with that SEQ:MAC must be there\n"
     "--chain FILE      and the one that PATH.chain names\n"
+    "--public-key FILE the checkpoints are signed with its private key (PEM)\n"
+    "--checkpoints FILE those that are known must be there: the gateway's\n"
+    "                  checkpoint_file\n"
     "\n"
     "--format F        ocsf, ecs, cef or csv\n"
     "--limit N         no more records than that\n"
@@ -183,10 +198,9 @@ int
 main(int argc, char **argv)
 {
     int                            rc;
-    tsface_audit_t                 audit;
+    ngx_uint_t                     i;
+    static tsface_audit_t          audit;
     const tsface_audit_command_t  *command;
-
-    ngx_memzero(&audit, sizeof(tsface_audit_t));
 
     if (argc < 2) {
         fputs(tsface_audit_help, stderr);
@@ -221,7 +235,11 @@ main(int argc, char **argv)
             rc = command->run(&audit);
         }
 
-        ngx_http_tsface_record_key_free(audit.key);
+        tsface_audit_checkpoints_free(&audit.checkpoints);
+
+        for (i = 0; i < audit.keys.n; i++) {
+            ngx_http_tsface_record_key_free(audit.keys.keys[i]);
+        }
     }
 
     /* half a table must not pass for a whole one */
@@ -239,15 +257,12 @@ static int
 tsface_audit_options(tsface_audit_t *audit,
     const tsface_audit_command_t *command, int argc, char **argv)
 {
-    int            n, option;
-    ngx_str_t      user;
+    int            n, rc, option;
     ngx_uint_t     i;
-    const char    *key;
     struct option  options[TSFACE_AUDIT_OPTS + 1];
 
     ngx_memzero(options, sizeof(options));
 
-    key = NULL;
     n = 0;
 
     audit->lines = TSFACE_AUDIT_LINES;
@@ -280,7 +295,7 @@ tsface_audit_options(tsface_audit_t *audit,
         /* getopt_long() has said what is wrong */
 
         if (option == '?'
-            || tsface_audit_option(audit, option, &key) != TSFACE_AUDIT_OK)
+            || tsface_audit_option(audit, option) != TSFACE_AUDIT_OK)
         {
             return TSFACE_AUDIT_USAGE;
         }
@@ -305,38 +320,35 @@ tsface_audit_options(tsface_audit_t *audit,
         return tsface_audit_bad("not together with --after", "--from-start");
     }
 
-    if (key) {
-        if (tsface_audit_key(audit, key) != TSFACE_AUDIT_OK) {
-            return TSFACE_AUDIT_USAGE;
-        }
-
-    } else if (command->mask == TSFACE_AUDIT_CMD_VERIFY
-               || audit->filter.user)
+    if (audit->keys.n == 0
+        && (command->mask == TSFACE_AUDIT_CMD_VERIFY || audit->filter.user))
     {
         return tsface_audit_bad("--key is needed for",
                                 audit->filter.user ? "--user" : "verify");
     }
 
-    if (audit->filter.user) {
-        user.data = (u_char *) audit->filter.user;
-        user.len = ngx_strlen(user.data);
+    if (audit->known) {
 
-        if (ngx_http_tsface_record_fingerprint(audit->key, "tsface user",
-                                               &user,
-                                               audit->filter.user_hmac,
-                                             sizeof(audit->filter.user_hmac))
-            != NGX_OK)
-        {
-            return tsface_audit_no_memory();
+        if (audit->checkpoints.nkeys == 0) {
+            return tsface_audit_bad("--public-key is needed for",
+                                    "--checkpoints");
+        }
+
+        /* before the records: the gateway writes it after them */
+
+        rc = tsface_audit_checkpoints_read(&audit->checkpoints, audit->known);
+
+        if (rc != TSFACE_AUDIT_OK) {
+            return rc;
         }
     }
 
-    return TSFACE_AUDIT_OK;
+    return tsface_audit_user_hmacs(audit);
 }
 
 
 static int
-tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
+tsface_audit_option(tsface_audit_t *audit, int option)
 {
     tsface_audit_filter_t  *filter;
 
@@ -345,8 +357,10 @@ tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
     switch ((tsface_audit_option_e) option) {
 
     case TSFACE_AUDIT_OPT_KEY:
-        *key = optarg;
-        break;
+        return tsface_audit_key(audit, optarg);
+
+    case TSFACE_AUDIT_OPT_ACCEPT_KEY:
+        return tsface_audit_accept_key(audit, optarg);
 
     case TSFACE_AUDIT_OPT_FROM_START:
         audit->from_start = 1;
@@ -365,6 +379,13 @@ tsface_audit_option(tsface_audit_t *audit, int option, const char **key)
 
     case TSFACE_AUDIT_OPT_CHAIN:
         return tsface_audit_chain_end(audit, optarg);
+
+    case TSFACE_AUDIT_OPT_PUBLIC_KEY:
+        return tsface_audit_public_key(audit, optarg);
+
+    case TSFACE_AUDIT_OPT_CHECKPOINTS:
+        audit->known = optarg;
+        break;
 
     case TSFACE_AUDIT_OPT_CALLER:
         filter->caller = optarg;
@@ -457,12 +478,18 @@ static int
 tsface_audit_key(tsface_audit_t *audit, const char *name)
 {
     ngx_int_t                       rc;
+    ngx_http_tsface_record_key_t   *key;
     ngx_http_tsface_secret_text_t   text;
 
+    if (audit->keys.n == TSFACE_AUDIT_MAX_KEYS) {
+        return tsface_audit_bad("too many keys", name);
+    }
+
+    key = NULL;
     rc = ngx_http_tsface_secret_text_file(&text, (const u_char *) name, 1);
 
     if (rc == NGX_OK) {
-        audit->key = ngx_http_tsface_record_key_new(&text.line[0]);
+        key = ngx_http_tsface_record_key_new(&text.line[0]);
     }
 
     OPENSSL_cleanse(text.data, sizeof(text.data));
@@ -474,7 +501,85 @@ tsface_audit_key(tsface_audit_t *audit, const char *name)
         return TSFACE_AUDIT_USAGE;
     }
 
-    return audit->key ? TSFACE_AUDIT_OK : tsface_audit_no_memory();
+    if (key == NULL) {
+        return tsface_audit_no_memory();
+    }
+
+    audit->keys.keys[audit->keys.n++] = key;
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_accept_key(tsface_audit_t *audit, const char *id)
+{
+    if (audit->keys.naccepted == TSFACE_AUDIT_MAX_KEYS) {
+        return tsface_audit_bad("too many ids of keys", id);
+    }
+
+    if (strspn(id, "0123456789abcdef") != NGX_HTTP_TSFACE_RECORD_ID_LEN
+        || id[NGX_HTTP_TSFACE_RECORD_ID_LEN] != '\0')
+    {
+        return tsface_audit_bad("not the id of a key", id);
+    }
+
+    ngx_memcpy(audit->keys.accepted[audit->keys.naccepted++], id,
+               NGX_HTTP_TSFACE_RECORD_ID_LEN);
+
+    return TSFACE_AUDIT_OK;
+}
+
+
+static int
+tsface_audit_public_key(tsface_audit_t *audit, const char *name)
+{
+    switch (tsface_audit_checkpoints_key(&audit->checkpoints, name)) {
+
+    case NGX_OK:
+        return TSFACE_AUDIT_OK;
+
+    case NGX_ERROR:
+        fprintf(stderr, "tsface-audit: \"%s\": %s\n", name, strerror(errno));
+        return TSFACE_AUDIT_USAGE;
+
+    default: /* NGX_DECLINED */
+        return tsface_audit_bad("no public key for Ed25519 in PEM, or too "
+                                "many", name);
+    }
+}
+
+
+static int
+tsface_audit_user_hmacs(tsface_audit_t *audit)
+{
+    ngx_str_t               user;
+    ngx_uint_t              i;
+    tsface_audit_filter_t  *filter;
+
+    filter = &audit->filter;
+
+    if (filter->user == NULL) {
+        return TSFACE_AUDIT_OK;
+    }
+
+    user.data = (u_char *) filter->user;
+    user.len = ngx_strlen(user.data);
+
+    for (i = 0; i < audit->keys.n; i++) {
+        if (ngx_http_tsface_record_fingerprint(audit->keys.keys[i],
+                                               "tsface user", &user,
+                                               filter->user_hmac[i],
+                                               NGX_HTTP_TSFACE_RECORD_MAC_LEN)
+            != NGX_OK)
+        {
+            return tsface_audit_no_memory();
+        }
+    }
+
+    filter->nuser_hmacs = i;
+
+    return TSFACE_AUDIT_OK;
 }
 
 

@@ -10,8 +10,10 @@
 
 /* link: ngx_http_tsface_trail_file.c ngx_http_tsface_trail_create.c
          ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
-         ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_io.c
-         ngx_http_tsface_trail_alive.c
+         ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_seal.c
+         ngx_http_tsface_trail_batch.c ngx_http_tsface_trail_copy.c
+         ngx_http_tsface_trail_rotate.c ngx_http_tsface_record_sign.c
+         ngx_http_tsface_trail_io.c ngx_http_tsface_trail_alive.c
          ngx_http_tsface_record.c ngx_http_tsface_record_text.c
          ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c */
 
@@ -151,6 +153,8 @@ opened(ngx_uint_t durable)
     k.len = strlen(key);
     ngx_str_set(&name, "revokes");
     ngx_str_set(&host, "unit.test");
+
+    memset(&conf, 0, sizeof(conf));
 
     conf.path = &p;
     conf.key = &k;
@@ -625,19 +629,19 @@ foreign(void)
 
     fresh();
     p.len = strlen(path);
-    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_OK, "%d",
+    check(ngx_http_tsface_trail_create_check(&p, 0, &result) == NGX_OK, "%d",
           result.err);
     check(access(path, F_OK) == -1 && access(named(".chain"), F_OK) == -1,
           "a check leaves nothing behind");
     fd = ngx_http_tsface_trail_create(&p, 0, -1, &result);
     check(fd != -1, "%d", result.err);
     close(fd);
-    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_OK, "%d",
+    check(ngx_http_tsface_trail_create_check(&p, 0, &result) == NGX_OK, "%d",
           result.err);
 
     snprintf(path, sizeof(path), "%s/none/a.jsonl", dir);
     p.len = strlen(path);
-    check(ngx_http_tsface_trail_create_check(&p, &result) == NGX_ERROR
+    check(ngx_http_tsface_trail_create_check(&p, 0, &result) == NGX_ERROR
           && result.err == ENOENT, "%d", result.err);
 
     done("what is not ours is refused and left alone");
@@ -925,6 +929,7 @@ closed_directory(void)
         k.data = (u_char *) key;
         k.len = strlen(key);
         ngx_str_set(&name, "revokes");
+        memset(&conf, 0, sizeof(conf));
         conf.path = &p;
         conf.key = &k;
         conf.name = &name;

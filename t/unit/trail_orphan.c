@@ -11,6 +11,9 @@
          ngx_http_tsface_trail_file.c ngx_http_tsface_trail_alive.c
          ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
          ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_io.c
+         ngx_http_tsface_trail_seal.c ngx_http_tsface_trail_batch.c
+         ngx_http_tsface_trail_copy.c ngx_http_tsface_trail_rotate.c
+         ngx_http_tsface_record_sign.c
          ngx_http_tsface_record.c ngx_http_tsface_record_text.c
          ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c */
 
@@ -89,6 +92,8 @@ conf(ngx_http_tsface_trail_file_conf_t *c, ngx_int_t pid, const char *host)
     h.len = strlen(host);
     p.data = (u_char *) path;
     p.len = strlen(path);
+
+    memset(c, 0, sizeof(*c));
 
     c->path = &p;
     c->key = &key;

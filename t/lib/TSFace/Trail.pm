@@ -10,15 +10,22 @@ use Digest::SHA 'hmac_sha256_hex';
 use Exporter 'import';
 use JSON::PP ();
 
-our @EXPORT_OK = qw(read_trail);
+our @EXPORT_OK = qw(read_trail key_id);
+
+# The id that records have for a key.
+sub key_id { return substr hmac_sha256_hex("tsface key\0", $_[0]), 0, 16 }
 
 # Returns ([ record, ... ], [ complaint, ... ]).  Each record also has
-# "_line", the bytes it was read from.
+# "_line", the bytes it was read from.  key may be [ key, ... ]: a record of
+# type "key" says which of them holds from there; the first does before.
 
 sub read_trail {
-    my ($file, $key) = @_;
+    my ($file, $keys) = @_;
 
     my (@records, @wrong);
+    my @keys = ref $keys ? @$keys : $keys;
+    my %key = map { key_id($_) => $_ } @keys;
+    my $key = $keys[0];
 
     open my $fh, '<:raw', $file or return ([], ["$file: $!"]);
     local $/;
@@ -41,6 +48,12 @@ sub read_trail {
             next;
         }
 
+        if (($record->{type} || '') eq 'key') {
+            my $id = $record->{key_id} || '';
+            push @wrong, "line $n: no key $id" if !exists $key{$id};
+            $key = $key{$id} if exists $key{$id};
+        }
+
         if ($line =~ /\A(.*),"mac":"([0-9a-f]{64})"\}\z/s) {
             my ($bound, $mac) = ($1, $2);
             push @wrong, "line $n: the mac does not follow"
@@ -58,7 +71,7 @@ sub read_trail {
         push @wrong, "line $n: bad time" if ($record->{time} || '') !~
             /\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\z/;
         push @wrong, "line $n: bad type" if ($record->{type} || '') !~
-            /\A(?:intent|outcome|refusal|refusals|open|close)\z/;
+            /\A(?:intent|outcome|refusal|refusals|open|key|checkpoint|rotate|close)\z/;
 
         push @records, { %$record, _line => $line };
     }

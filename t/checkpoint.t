@@ -1,0 +1,376 @@
+#!/usr/bin/perl
+# Signed checkpoints: after so many records, after so much time, where a file
+# begins, when a worker leaves; in the trail and in a second place.  With the
+# public key, tsface-audit finds what one forges who has the key of the MACs,
+# and with the second place, what was cut off at the end.
+
+use lib 't/lib';
+use TSFace::Test;
+use TSFace::Load;
+use TSFace::Trail;
+use Cwd 'abs_path';
+use Digest::SHA qw(hmac_sha256_hex sha256_hex);
+use File::Basename 'dirname';
+use JSON::PP ();
+
+my $root = dirname(dirname(abs_path(__FILE__)));
+my $t = TSFace::Test->new(workers => 4, timeout => 120);
+my $dir = $t->dir;
+my $sandbox = $t->sandbox;
+my $trail = "$dir/trail/trail.jsonl";
+my $second = "$dir/tmp/second/checkpoints";
+my $json = JSON::PP->new->utf8->canonical;
+
+my $tool = "$dir/tmp/tsface-audit";
+{
+    local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE} || "$root/build-out/tree";
+    my ($code, $said) = $t->run(120, 'bash', "$root/build/tools.sh", $tool);
+    is $code, 0, 'tsface-audit compiles' or die $said;
+}
+
+# Keys that openssl made: the private one's file.
+sub make_key {
+    my ($name, @algorithm) = @_;
+    my $file = "$dir/secrets/$name.pem";
+    my ($code, $said) = $t->run(30, 'openssl', 'genpkey', '-algorithm',
+        @algorithm, '-out', $file);
+    die $said if $code;
+    $t->secret("$name.pem", $t->read_file($file));
+    ($code, $said) = $t->run(30, 'openssl', 'pkey', '-in', $file, '-pubout',
+        '-out', "$dir/tmp/$name.pub");
+    die $said if $code;
+    return $file;
+}
+
+make_key('checkpoint', 'ed25519');
+make_key('other', 'ed25519');
+make_key('rsa', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048');
+
+my $mac_key = $t->read_file('secrets/audit.key');
+my @key = ('--key', "$dir/secrets/audit.key");
+my @public = ('--public-key', "$dir/tmp/checkpoint.pub");
+
+my $said;
+sub audit {
+    my @arguments = @_;
+    (my $code, $said) = $t->run(30, $tool, @arguments);
+    return $code;
+}
+
+mkdir "$dir/tmp/second" or die;
+chown((stat "$dir/tmp")[4, 5], "$dir/tmp/second");
+
+sub conf {
+    my (%o) = @_;
+    my $key = $o{key} || 'checkpoint';
+    my $more = $o{more} || 'checkpoint_records 10; checkpoint_interval 1s;';
+    return <<"END";
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+    %%CREDENTIALS%%
+
+    tsface_audit_trail trail {
+        file            $trail;
+        key             file:$dir/secrets/audit.key;
+        checkpoint_key  file:$dir/secrets/$key.pem;
+        checkpoint_file $second;
+        $more
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        location / {
+            tsface_pass   sandbox;
+            tsface_caller \$http_x_caller;
+            tsface_audit  trail;
+        }
+        location = /status { tsface_status; }
+    }
+}
+END
+}
+
+sub checkpoints { return $t->records(type => qr/^checkpoint$/) }
+
+sub lines { return $t->read_file($_[0]) =~ /.*\n/g }
+
+# --- each file begins with one
+
+my ($code) = $t->nginx_t(conf());
+is $code, 0, 'nginx -t';
+ok !-e $second, 'makes no file';
+($code, my $why) = $t->nginx_t(conf(key => 'rsa'));
+isnt $code, 0, 'an RSA key';
+like $why, qr/rsa\.pem" of "checkpoint_key" holds another key .* Ed25519/,
+    'is refused';
+
+$t->start(conf());
+ok -e $second, 'the second place is made';
+is sprintf('%04o', (stat $second)[2] & 07777), '0640', 'with this mode';
+is $t->revoke('user-1')->status, 204, 'revoked';
+
+my @records = $t->records;
+my ($open) = grep { $_->{type} eq 'open' } @records;
+my ($first) = checkpoints();
+is $first->{seq}, $open->{seq} + 1, 'a checkpoint follows "open"';
+is $first->{mark}, "$open->{seq}:$open->{mac}", 'and is of it';
+is $first->{key_id}, TSFace::Trail::key_id($mac_key), 'under this key';
+
+# --- with time, but only if there is something
+
+ok $t->wait_for(sub { ($t->records)[-1]{type} eq 'checkpoint' }, 10),
+    'another one, later';
+@records = $t->records;
+my $n = @records;
+sleep 2.5;
+is scalar(() = $t->records), $n, 'and no other while nothing happens';
+
+# --- signed: openssl says so, of the text that the manual gives
+
+for my $record (checkpoints()) {
+    my $text = $t->write_file('tmp/text', join '', "tsface checkpoint 1\n",
+        "trail $record->{trail}\n", "after $record->{mark}\n",
+        "key $record->{key_id}\n", "time $record->{time}\n");
+    my $signature = $t->write_file('tmp/signature',
+        pack 'H*', $record->{signature});
+    my ($exit, $output) = $t->run(10, 'openssl', 'pkeyutl', '-verify', '-rawin',
+        '-pubin', '-inkey', "$dir/tmp/checkpoint.pub", '-in', $text,
+        '-sigfile', $signature);
+    is $exit, 0, "seq $record->{seq}: openssl verifies it" or diag $output;
+}
+
+my ($der) = map { s/-----.*?-----\n//gr } $t->read_file('tmp/checkpoint.pub');
+require MIME::Base64;
+is $first->{signer}, substr(sha256_hex(substr MIME::Base64::decode($der), -32),
+    0, 16), 'by the key that it names';
+
+# --- with the number of records, whoever writes
+
+my $load = $t->under_load(sub { sleep 1.5 }, clients => 6);
+is_deeply [ keys %{ $load->{count} } ], [ 204 ], 'under load'
+    or diag explain $load->{count};
+$t->wait_for(sub { ($t->records)[-1]{type} eq 'checkpoint' }, 10);
+@records = $t->records;
+my ($longest, $since) = (0, 0);
+for my $record (@records) {
+    $since = $record->{type} eq 'checkpoint' ? 0 : $since + 1;
+    $longest = $since if $since > $longest;
+}
+is $longest, 10, 'never more than ten records without';
+my %pid = map { $_->{pid} => 1 } checkpoints();
+cmp_ok scalar keys %pid, '>', 1, 'by several workers';
+
+my %lines = map { $_ => 1 } lines($second);
+is_deeply [ sort keys %lines ], [ sort map { "$_->{_line}\n" } checkpoints() ],
+    'all of them are in the second place, too';
+
+my $status = http($t->port, 'GET', '/status')->json;
+cmp_ok $status->{trails}[0]{types}{checkpoint}, '>', 3, 'the status counts';
+is $status->{trails}[0]{checkpoint_failures}, 0, 'no failure';
+
+# --- verify
+
+my @whole = map { "$_->{_line}\n" } @records;
+my $count = checkpoints();
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'verify: whole' or diag $said;
+my $last = @records - 1;
+like $said, qr/^signed: $count checkpoints, up to seq $last$/m, 'signed';
+is audit('verify', @key, $trail), 0, 'without the public key';
+like $said, qr/^there are $count checkpoints.*: not checked/m, 'it says so';
+is audit('verify', @key, '--public-key', "$dir/tmp/other.pub", $trail), 1,
+    'another public key';
+like $said, qr/a checkpoint that is not signed with a --public-key/, 'as well';
+is audit('verify', @key, '--public-key', "$dir/tmp/other.pub", @public,
+    $trail), 0, 'several';
+is audit('verify', @key, @$_), 2, "wrong usage: @$_[0, 1]" for
+    [ '--public-key', "$dir/tmp/rsa.pub", $trail ],
+    [ '--public-key', "$dir/none", $trail ],
+    [ '--public-key', "$dir/secrets/checkpoint.pem", $trail ],
+    [ '--checkpoints', $second, $trail ],
+    [ @public, '--checkpoints', "$dir/none", $trail ];
+
+# cut off: told to the record
+
+sub cut {
+    my ($keep) = @_;
+    $t->write_file('tmp/cut', join '', @whole[0 .. $keep - 1]);
+    return audit('verify', @key, @public, '--checkpoints', $second,
+        "$dir/tmp/cut");
+}
+
+is cut(scalar @whole), 0, 'all of it';
+for my $keep ($#whole, $#whole - 1, int(@whole / 2), 4) {
+    is cut($keep), 1, "cut to $keep of " . @whole;
+    like $said, qr/^NOT\ WHOLE:\ cut:\ a\ checkpoint\ of\ seq\ $last\ is\ known,
+        .*\ the\ trail\ ends\ at\ $keep$/mx, 'it says so';
+}
+$t->write_file('tmp/cut', join '', @whole[0 .. $#whole - 1]);
+is audit('verify', @key, @public, "$dir/tmp/cut"), 0,
+    'without the second place it would not be seen';
+$t->write_file('tmp/cut', $whole[0]);
+is audit('verify', @key, @public, "$dir/tmp/cut"), 1, 'none at all';
+like $said, qr/without a checkpoint$/m, 'is not what was to be';
+
+# --- forged by one who has the key of the MACs
+
+# Seals lines anew from record n on, as far as they are changed.
+sub reseal {
+    my @lines = @_;
+    my $mac = '0' x 64;
+    my $seq = 0;
+    for my $line (@lines) {
+        $seq++;
+        my $body = $line =~ s/,"mac":"\w+"\}\n\z//r;
+        $body =~ s/"seq":\d+/"seq":$seq/;
+        $mac = hmac_sha256_hex($mac . $body, $mac_key);
+        $line = qq($body,"mac":"$mac"}\n);
+    }
+    return $t->write_file('tmp/forged', join '', @lines);
+}
+
+is audit('verify', '--from-start', @key, @public, reseal(@whole)), 0,
+    'sealed anew: the same';
+
+my ($at) = grep { $records[$_]{type} eq 'checkpoint' } 30 .. $#records;
+my ($intent) = grep { $records[$_]{type} eq 'intent' } 12 .. $#records;
+my $other = do {
+    my $c = $records[$at];
+    my $text = $t->write_file('tmp/text', join '', "tsface checkpoint 1\n",
+        "trail $c->{trail}\n", "after $c->{mark}\n", "key $c->{key_id}\n",
+        "time $c->{time}\n");
+    $t->run(10, 'openssl', 'pkeyutl', '-sign', '-rawin', '-inkey',
+        "$dir/secrets/other.pem", '-in', $text, '-out', "$dir/tmp/signature");
+    unpack 'H*', $t->read_file('tmp/signature');
+};
+
+my %forged = (
+    'another caller' => [ sub { $_[$intent] =~ s/"caller":"\w+"/"caller":"x"/ },
+        qr/checkpoint of another place/ ],
+    'a record less' => [ sub { splice @_, $intent, 1; @_ },
+        qr/checkpoint of another place/ ],
+    'no checkpoints' => [ sub { grep { !/"type":"checkpoint"/ } @_ },
+        qr/without a checkpoint/ ],
+    'another signature' => [ sub { $_[$at] =~ s/("signature":".)(.)/
+        $1 . ($2 eq '0' ? 1 : 0)/e }, qr/whose signature is wrong/ ],
+    'half a signature' => [ sub { $_[$at] =~ s/("signature":"\w{64})\w+/$1/ },
+        qr/whose signature is wrong/ ],
+    'no signature' => [ sub { $_[$at] =~ s/,"signature":"\w+"// },
+        qr/whose signature is wrong/ ],
+    'no mark' => [ sub { $_[$at] =~ s/,"mark":"[^"]+"// },
+        qr/whose signature is wrong/ ],
+    'another time' => [ sub { $_[$at] =~ s/"time":"2/"time":"3/ },
+        qr/whose signature is wrong/ ],
+    'another trail' => [ sub { $_[$at] =~ s/"trail":"trail"/"trail":"other"/ },
+        qr/whose signature is wrong/ ],
+    'another key' => [ sub { $_[$at] =~ s/"key_id":"\w/"key_id":"x/ },
+        qr/whose signature is wrong/ ],
+    'signed by another' => [ sub { $_[$at] =~
+        s/"signature":"\w+"/"signature":"$other"/ },
+        qr/whose signature is wrong/ ],
+    'signed by another who says so' => [ sub { $_[$at] =~
+        s/"signer":"\w+","signature":"\w+"/'"signer":"' . 'a' x 16
+        . qq(","signature":"$other")/e }, qr/not signed with a --public-key/ ],
+);
+
+for my $how (sort keys %forged) {
+    my ($edit, $want) = @{ $forged{$how} };
+    my @lines = @whole;
+    my @edited = $edit->(@lines);
+    @lines = @edited if @edited > 1;
+    is audit('verify', '--from-start', @key, @public, reseal(@lines)), 1,
+        "forged: $how";
+    like $said, $want, 'is found for what it is';
+}
+
+# what nobody with the public key asks for is still the MAC's to find
+for my $line ($at, $at - 1) {
+    my @lines = @whole;
+    $lines[$line] =~ s/"host":"/"host":"x/;
+    $t->write_file('tmp/edited', join '', @lines);
+    is audit('verify', @key, "$dir/tmp/edited"), 1, 'changed, without a key';
+}
+
+# --- a second place that was tampered with
+
+my @known = lines($second);
+for my $n (0, 1, $#known) {
+    my @lines = @known;
+    $lines[$n] =~ s/("signature":".)(.)/$1 . ($2 eq '0' ? 1 : 0)/e;
+    my $file = $t->write_file('tmp/known', join '', @lines);
+    is audit('verify', @key, @public, '--checkpoints', $file, $trail), 1,
+        "line $n of the second place, changed";
+    like $said, qr/^\Q$file\E:@{[ $n + 1 ]}: .*: its signature is wrong$/m,
+        'where';
+}
+
+my $file = $t->write_file('tmp/known', join '', (reverse @known), "\n",
+    $whole[0], substr $known[0], 0, 40);
+is audit('verify', @key, @public, '--checkpoints', $file, $trail), 0,
+    'its order is nothing, and lines that are no checkpoints are passed over'
+    or diag $said;
+like $said, qr/3 lines are no checkpoints/, 'but told';
+
+# of another trail with the same name and key: the same seqs, other records
+
+$t->stop;
+rename $trail, "$trail.before" or die;
+rename "$trail.chain", "$trail.chain.before" or die;
+rename $second, "$second.before" or die;
+$t->start;
+is $t->revoke("user-$_")->status, 204, 'another trail: revoked' for 1 .. 20;
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $said;
+is audit('verify', '--from-start', @key, @public, '--checkpoints',
+    "$second.before", $trail), 1, 'but not what the other place knows';
+like $said, qr/not the record that was known/, 'it says so';
+$file = $t->write_file('tmp/known', join '', (lines($second))[0, 1],
+    (lines("$second.before"))[2 .. 4]);
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
+    $trail), 1, 'nor with lines of it between its own';
+$t->write_file('tmp/known', join '', lines($second),
+    map { s/"trail":"trail"/"trail":"other"/r } (lines($second))[0]);
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
+    $trail), 1, 'renamed, a line is forged';
+
+# --- no second place: the trail goes on
+
+$n = checkpoints();
+rename $second, "$second.gone" or die;
+mkdir $second or die;
+$t->allow(qr/EISDIR|Is a directory/);
+is $t->revoke("user-$_")->status, 204, 'no second place: revoked' for 1 .. 12;
+cmp_ok scalar(() = checkpoints()), '>', $n, 'with checkpoints';
+like $t->error_log, qr/\[crit\].*audit\ trail\ "trail":\ a\ checkpoint\ could\ not
+    \ be\ written\ to\ "\Q$second\E".*Is\ a\ directory/x, 'the log says so';
+cmp_ok http($t->port, 'GET', '/status')->json->{trails}[0]{checkpoint_failures},
+    '>', 0, 'and the status';
+rmdir $second or die;
+ok $t->wait_for(sub { $t->revoke('user-1');
+    $t->error_log =~ /checkpoints are written to "\Q$second\E" again/ }, 20),
+    'until there is one';
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $said;
+
+# half a line, of a disk that was full, does not spoil the next
+
+$t->write_file($second, $t->read_file($second) . '{"v":1,"seq":');
+$n = () = lines($second);
+is $t->revoke("user-$_")->status, 204, 'revoked' for 1 .. 12;
+ok $t->wait_for(sub { (() = lines($second)) > $n + 1 }, 10), 'more of them';
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $said;
+
+# --- a worker that leaves
+
+$t->reload(conf(more => 'checkpoint_records 1000; checkpoint_interval 1h;'));
+is $t->revoke('user-1')->status, 204, 'a long interval: revoked';
+isnt +($t->records)[-1]{type}, 'checkpoint', 'no checkpoint yet';
+$t->reload;
+is +($t->records)[-1]{type}, 'checkpoint', 'but when the workers leave';
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $said;
+
+done_testing;
