@@ -18,22 +18,12 @@
 int
 tsface_audit_mark(tsface_audit_mark_t *mark, const char *text)
 {
-    char  *end;
-
-    errno = 0;
-    mark->seq = strtoull(text, &end, 10);
-
-    if (errno
-        || *text < '1'
-        || *text > '9'
-        || *end != ':'
-        || strspn(end + 1, "0123456789abcdef") != sizeof(mark->mac)
-        || end[1 + sizeof(mark->mac)] != '\0')
+    if (tsface_audit_mark_read(mark, (const u_char *) text,
+                               ngx_strlen(text))
+        != NGX_OK)
     {
         return tsface_audit_bad("not SEQ:MAC", text);
     }
-
-    ngx_memcpy(mark->mac, end + 1, sizeof(mark->mac));
 
     return TSFACE_AUDIT_OK;
 }

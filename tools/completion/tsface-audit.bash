@@ -4,7 +4,8 @@ _tsface_audit()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]} words
-    local list='--key --from-start --after --progress --quiet --caller --user
+    local list='--key --accept-key --from-start --after --progress --quiet
+        --caller --user
         --operation --request-id --region --credentials --client-addr --since
         --until'
     local each='--result --type --reason --status'
@@ -19,7 +20,7 @@ _tsface_audit()
 
     case $before in
 
-    --key | --chain)
+    --key | --chain | --public-key | --checkpoints)
         compopt -o filenames 2> /dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -46,7 +47,8 @@ _tsface_audit()
         words='us eu ca au jp sbx custom'
         ;;
 
-    --after | --seen | --caller | --user | --request-id | --credentials \
+    --after | --seen | --accept-key | --caller | --user | --request-id \
+        | --credentials \
         | --client-addr | --reason | --status | --since | --until | --limit \
         | --lines)
         return
@@ -56,8 +58,8 @@ _tsface_audit()
         case $command in
 
         verify)
-            words='--key --from-start --after --seen --chain --progress
-                --quiet'
+            words='--key --accept-key --from-start --after --seen --chain
+                --public-key --checkpoints --progress --quiet'
             ;;
 
         show)
