@@ -607,23 +607,3 @@ tsface_audit_keygen(void)
 
     return TSFACE_AUDIT_OK;
 }
-
-
-int
-tsface_audit_no_memory(void)
-{
-    fprintf(stderr, "tsface-audit: no memory\n");
-
-    return TSFACE_AUDIT_USAGE;
-}
-
-
-int
-tsface_audit_unreadable(const tsface_audit_reader_t *reader)
-{
-    fflush(stdout);
-    fprintf(stderr, "tsface-audit: \"%s\": %s\n", reader->name,
-            strerror(reader->err));
-
-    return TSFACE_AUDIT_USAGE;
-}

@@ -13,7 +13,9 @@
 /* link: tools/audit_chain.c tools/audit_record.c tools/audit_event.c */
 /* link: tools/audit_export.c tools/audit_json.c tools/audit_text.c */
 /* link: tools/audit_ocsf.c tools/audit_ecs.c tools/audit_cef.c */
-/* link: tools/audit_csv.c tools/audit_progress.c */
+/* link: tools/audit_csv.c tools/audit_progress.c tools/audit_keys.c */
+/* link: tools/audit_line.c tools/audit_checkpoint.c record_sign.c */
+/* link: tools/audit_error.c */
 
 
 #include "fuzz.h"
@@ -92,7 +94,8 @@ fuzz_lseek(off_t offset)
 #undef posix_fadvise
 
 
-static ngx_http_tsface_record_key_t  *key;
+static tsface_audit_keys_t            keys;
+static tsface_audit_checkpoints_t     checkpoints;
 static tsface_audit_record_t          record;
 static tsface_audit_event_t           event;
 static ngx_http_tsface_json_t         json;
@@ -104,7 +107,8 @@ chain_begin(tsface_audit_chain_t *chain, ngx_uint_t start)
 {
     memset(chain, 0, sizeof(tsface_audit_chain_t));
 
-    chain->key = key;
+    chain->ring.keys = &keys;
+    chain->checkpoints = &checkpoints;
 
     if (start) {
         chain->began = 1;
@@ -545,7 +549,7 @@ write_trail(const uint8_t *data, size_t size, u_char *buf)
         must(body.len > 0);
 
         n = ngx_http_tsface_record_seal(&body, seq, 1700000000000000ULL + seq,
-                                        key, mac, buf + len,
+                                        keys.keys[0], mac, buf + len,
                                         NGX_HTTP_TSFACE_RECORD_MAX);
         must(n > 0);
         len += n;
@@ -721,10 +725,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ngx_str_t  text, secret;
     uint32_t   seed;
 
-    if (key == NULL) {
+    if (keys.n == 0) {
         ngx_str_set(&secret, "0123456789abcdef0123456789abcdef");
-        key = ngx_http_tsface_record_key_new(&secret);
-        must(key != NULL);
+        keys.keys[0] = ngx_http_tsface_record_key_new(&secret);
+        must(keys.keys[0] != NULL);
+        keys.n = 1;
     }
 
     seed = fuzz_hash(data, size);
