@@ -434,7 +434,6 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
     }
 
     n = trail->checkpoint_file.len ? 3 : 2;
-    path = &trail->path;
 
     if (ngx_test_config) {
         for (i = 0; i < n; i++) {
