@@ -13,6 +13,7 @@
 #include "ngx_http_tsface_ready.h"
 #include "ngx_http_tsface_rejected.h"
 #include "ngx_http_tsface_status.h"
+#include "ngx_http_tsface_syslog.h"
 #include "ngx_http_tsface_token.h"
 #include "ngx_http_tsface_transaction.h"
 #include "ngx_http_tsface_variables.h"
@@ -665,7 +666,8 @@ ngx_http_tsface_init_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < tmcf->trails.nelts; i++) {
         if (ngx_http_tsface_trail_start(cycle, trails[i], tmcf->zone)
-            != NGX_OK)
+            != NGX_OK
+            || ngx_http_tsface_syslog_start(cycle, trails[i]) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -732,6 +734,7 @@ ngx_http_tsface_exit_process(ngx_cycle_t *cycle)
     trails = tmcf->trails.elts;
 
     for (i = 0; i < tmcf->trails.nelts; i++) {
+        ngx_http_tsface_syslog_stop(trails[i]);
         ngx_http_tsface_trail_stop(cycle, trails[i]);
     }
 }

@@ -48,6 +48,12 @@ void ngx_http_tsface_status_stores_json(ngx_http_tsface_page_t *page,
 void ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf);
 
+/* The same of what is sent to syslog; the member, for a trail that has it. */
+void ngx_http_tsface_status_syslog_json(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_trail_t *trail);
+void ngx_http_tsface_status_syslog_metrics(ngx_http_tsface_page_t *page,
+    ngx_http_tsface_main_conf_t *tmcf);
+
 /* A histogram as a JSON object. */
 void ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_meter_stat_t *stat);

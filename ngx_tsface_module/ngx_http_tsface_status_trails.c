@@ -143,6 +143,9 @@ ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
 
     ngx_http_tsface_page_add(page, "},\"commit_latency_ms\":");
     ngx_http_tsface_json_meter(page, &stat.commit);
+
+    ngx_http_tsface_status_syslog_json(page, trail);
+
     ngx_http_tsface_page_add(page, "}");
 }
 
@@ -191,6 +194,8 @@ ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
                                       "trail", &trails[i]->name,
                                       &stats[i].commit);
     }
+
+    ngx_http_tsface_status_syslog_metrics(page, tmcf);
 }
 
 

@@ -65,6 +65,7 @@ ngx_http_tsface_trail_init(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail)
     w->log = cycle->log;
     w->fd = -1;
     w->chain_fd = -1;
+    w->sent_fd = -1;
 
     trail->writer = w;
 
@@ -104,16 +105,23 @@ static ngx_int_t
 ngx_http_tsface_trail_take(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     ngx_http_tsface_writer_t *w, ngx_log_t *log)
 {
-    int                               fd, *fdp;
+    int                               fd;
+    int                              *fds[NGX_HTTP_TSFACE_TRAIL_NFILES];
     ngx_int_t                         rc;
     ngx_uint_t                        i;
     ngx_http_tsface_trail_result_t    result;
 
     rc = NGX_OK;
 
-    for (i = 0; i < 2; i++) {
+    fds[NGX_HTTP_TSFACE_TRAIL_RECORDS] = &w->fd;
+    fds[NGX_HTTP_TSFACE_TRAIL_CHAIN] = &w->chain_fd;
+    fds[NGX_HTTP_TSFACE_TRAIL_SENT] = &w->sent_fd;
 
-        fdp = i ? &w->chain_fd : &w->fd;
+    for (i = 0; i < NGX_HTTP_TSFACE_TRAIL_NFILES; i++) {
+
+        if (i == NGX_HTTP_TSFACE_TRAIL_SENT && trail->syslog == NULL) {
+            continue;
+        }
 
         fd = ngx_http_tsface_trail_create(&trail->path, i,
                                           ngx_http_tsface_trail_user(cycle),
@@ -126,11 +134,11 @@ ngx_http_tsface_trail_take(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
             continue;
         }
 
-        if (*fdp != -1) {
-            (void) close(*fdp);
+        if (*fds[i] != -1) {
+            (void) close(*fds[i]);
         }
 
-        *fdp = fd;
+        *fds[i] = fd;
     }
 
     return rc;

@@ -38,6 +38,7 @@
 typedef struct ngx_http_tsface_writer_s  ngx_http_tsface_writer_t;
 typedef struct ngx_http_tsface_entry_s   ngx_http_tsface_entry_t;
 typedef struct ngx_http_tsface_refusals_s  ngx_http_tsface_refusals_t;
+typedef struct ngx_http_tsface_syslog_s  ngx_http_tsface_syslog_t;
 
 
 /* A tsface_audit_trail block. */
@@ -56,6 +57,7 @@ typedef struct {
     ngx_uint_t                  on_failure;
     ngx_uint_t                  user_id;
     ngx_msec_t                  timeout;
+    ngx_http_tsface_syslog_t   *syslog;         /* NULL: none */
     ngx_thread_pool_t          *thread_pool;
     ngx_http_tsface_gcra_t      refusals;       /* rate 0: all of them */
 

@@ -14,6 +14,7 @@
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_refusals.h"
 #include "ngx_http_tsface_setter.h"
+#include "ngx_http_tsface_syslog.h"
 #include "ngx_http_tsface_trail.h"
 #include "ngx_http_tsface_trail_create.h"
 #include "ngx_http_tsface_trail_signer.h"
@@ -160,6 +161,13 @@ static ngx_command_t  ngx_http_tsface_trail_commands[] = {
       0,
       NULL },
 
+    { ngx_string("syslog"),
+      NGX_CONF_1MORE,
+      ngx_http_tsface_syslog_slot,
+      0,
+      offsetof(ngx_http_tsface_trail_t, syslog),
+      NULL },
+
       ngx_null_command
 };
 
@@ -188,6 +196,7 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
      *     trail->checkpoint_key = NULL;
      *     trail->signer = NULL;
      *     trail->checkpoint_file = { 0, NULL };
+     *     trail->syslog = NULL;
      *     trail->writer = NULL;
      *     trail->flood = NULL;
      */
@@ -229,7 +238,9 @@ ngx_http_tsface_trail_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_tsface_trail_path(cf, &tmcf->trails, trail) != NGX_OK) {
+    if (ngx_http_tsface_trail_path(cf, &tmcf->trails, trail) != NGX_OK
+        || ngx_http_tsface_syslog_zone(cf, trail) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -446,6 +457,17 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
             }
         }
 
+        path = &trail->path;
+
+        if (trail->syslog
+            && ngx_http_tsface_trail_create_check(path,
+                                                  NGX_HTTP_TSFACE_TRAIL_SENT,
+                                                  &result)
+               != NGX_OK)
+        {
+            goto failed;
+        }
+
         return NGX_OK;
     }
 
@@ -453,6 +475,19 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
         path = (i < 2) ? &trail->path : &trail->checkpoint_file;
 
         fd = ngx_http_tsface_trail_create(path, i == 1,
+                                    ngx_http_tsface_trail_user(cf->cycle),
+                                    &result);
+        if (fd == -1) {
+            goto failed;
+        }
+
+        (void) close(fd);
+    }
+
+    if (trail->syslog) {
+        path = &trail->path;
+
+        fd = ngx_http_tsface_trail_create(path, NGX_HTTP_TSFACE_TRAIL_SENT,
                                     ngx_http_tsface_trail_user(cf->cycle),
                                     &result);
         if (fd == -1) {

@@ -8,33 +8,54 @@
 #include <ngx_core.h>
 
 #include "ngx_http_tsface_record.h"
+#include "ngx_http_tsface_syslog_position.h"
 #include "ngx_http_tsface_trail_chain.h"
 #include "ngx_http_tsface_trail_create.h"
 #include "ngx_http_tsface_trail_io.h"
 
 
+typedef struct {
+    const char      *suffix;
+    const char      *prefix;    /* of what is in it */
+    int              flags;
+} ngx_http_tsface_trail_kind_t;
+
+
 static int ngx_http_tsface_trail_create_open(const ngx_str_t *path,
-    ngx_uint_t chain, int create, ngx_uid_t uid,
+    ngx_uint_t which, int create, ngx_uid_t uid,
     ngx_http_tsface_trail_result_t *result);
 
 
+static const ngx_http_tsface_trail_kind_t
+    ngx_http_tsface_trail_kinds[NGX_HTTP_TSFACE_TRAIL_NFILES] =
+{
+    { "", NGX_HTTP_TSFACE_RECORD_HEAD, NGX_HTTP_TSFACE_TRAIL_FLAGS },
+
+    { ".chain", NGX_HTTP_TSFACE_TRAIL_CHAIN_MAGIC,
+      NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS },
+
+    { ".sent", NGX_HTTP_TSFACE_SYSLOG_POSITION_MAGIC,
+      NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS }
+};
+
+
 int
-ngx_http_tsface_trail_create(const ngx_str_t *path, ngx_uint_t chain,
+ngx_http_tsface_trail_create(const ngx_str_t *path, ngx_uint_t which,
     ngx_uid_t uid, ngx_http_tsface_trail_result_t *result)
 {
-    return ngx_http_tsface_trail_create_open(path, chain, O_CREAT, uid, result);
+    return ngx_http_tsface_trail_create_open(path, which, O_CREAT, uid, result);
 }
 
 
 ngx_int_t
-ngx_http_tsface_trail_create_check(const ngx_str_t *path, ngx_uint_t chain,
+ngx_http_tsface_trail_create_check(const ngx_str_t *path, ngx_uint_t which,
     ngx_http_tsface_trail_result_t *result)
 {
     int         fd;
     char       *dir;
     ngx_int_t   rc;
 
-    fd = ngx_http_tsface_trail_create_open(path, chain, 0, (ngx_uid_t) -1,
+    fd = ngx_http_tsface_trail_create_open(path, which, 0, (ngx_uid_t) -1,
                                            result);
     if (fd != -1) {
         (void) close(fd);
@@ -63,7 +84,7 @@ ngx_http_tsface_trail_create_check(const ngx_str_t *path, ngx_uint_t chain,
 
 
 static int
-ngx_http_tsface_trail_create_open(const ngx_str_t *path, ngx_uint_t chain,
+ngx_http_tsface_trail_create_open(const ngx_str_t *path, ngx_uint_t which,
     int create, ngx_uid_t uid, ngx_http_tsface_trail_result_t *result)
 {
     int           fd, flags;
@@ -76,16 +97,9 @@ ngx_http_tsface_trail_create_open(const ngx_str_t *path, ngx_uint_t chain,
 
     ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
 
-    if (chain) {
-        suffix = ".chain";
-        prefix = NGX_HTTP_TSFACE_TRAIL_CHAIN_MAGIC;
-        flags = NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS;
-
-    } else {
-        suffix = "";
-        prefix = NGX_HTTP_TSFACE_RECORD_HEAD;
-        flags = NGX_HTTP_TSFACE_TRAIL_FLAGS;
-    }
+    suffix = ngx_http_tsface_trail_kinds[which].suffix;
+    prefix = ngx_http_tsface_trail_kinds[which].prefix;
+    flags = ngx_http_tsface_trail_kinds[which].flags;
 
     name = ngx_http_tsface_trail_io_name(path, suffix);
     if (name == NULL) {

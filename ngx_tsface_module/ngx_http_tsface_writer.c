@@ -96,6 +96,10 @@ ngx_http_tsface_writer_free(ngx_http_tsface_writer_t *w)
         (void) close(w->chain_fd);
     }
 
+    if (w->sent_fd != -1) {
+        (void) close(w->sent_fd);
+    }
+
     if (w->bodies) {
         ngx_free(w->bodies);
     }

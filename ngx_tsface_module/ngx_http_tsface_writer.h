@@ -50,6 +50,7 @@ struct ngx_http_tsface_writer_s {
 
     int                                fd;
     int                                chain_fd;
+    int                                sent_fd;
 
     ngx_queue_t                        waiting;
     ngx_uint_t                         queued;
