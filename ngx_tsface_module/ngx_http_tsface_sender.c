@@ -542,7 +542,7 @@ ngx_http_tsface_sender_report_batch(ngx_http_tsface_sender_t *sender)
         ngx_log_error(NGX_LOG_CRIT, log, 0,
                       "audit trail \"%V\": %ui records in front of seq %uL "
                       "are in none of the files of \"%V\": syslog doesn't "
-                      "get them", name, batch->gap, batch->last, path);
+                      "get them", name, batch->gap, batch->behind, path);
     }
 
     if (batch->skipped) {

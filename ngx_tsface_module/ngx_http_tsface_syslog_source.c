@@ -44,6 +44,7 @@ struct ngx_http_tsface_syslog_source_s {
                                            + NGX_HTTP_TSFACE_SYSLOG_SD_ID_MAX];
 
     ngx_uint_t                          held;
+    ngx_uint_t                          skipping;  /* behind no record */
     int                                 fd;        /* of position.file */
     ngx_http_tsface_syslog_position_t   position;
     ngx_http_tsface_syslog_position_t   next;      /* behind the batch */
@@ -366,9 +367,13 @@ ngx_http_tsface_syslog_source_read(ngx_http_tsface_syslog_source_t *source,
             break;
         }
 
-        /* what was skipped is behind us in any case */
+        if (source->position.offset != source->next.offset) {
 
-        source->position = source->next;
+            /* what was skipped is behind us in any case */
+
+            source->position = source->next;
+            continue;
+        }
 
         if (!end.done) {
             return NGX_OK;
@@ -437,6 +442,7 @@ ngx_http_tsface_syslog_source_locate(ngx_http_tsface_syslog_source_t *source,
     ngx_http_tsface_syslog_source_close(source);
 
     source->fd = fd;
+    source->skipping = 0;
     source->position = position;
     source->next = position;
 
@@ -572,6 +578,7 @@ ngx_http_tsface_syslog_source_fill(ngx_http_tsface_syslog_source_t *source,
         /* no end of a line: no trail's */
 
         next->offset += n;
+        source->skipping = 1;
         job->skipped++;
     }
 
@@ -591,20 +598,23 @@ ngx_http_tsface_syslog_source_add(ngx_http_tsface_syslog_source_t *source,
 
     if (ngx_http_tsface_syslog_message_parse(line, &record) != NGX_OK) {
 
-        if (!checked) {
+        if (!checked && !source->skipping) {
             return NGX_DECLINED;
         }
 
+        source->skipping = 1;
         job->skipped++;
+
         return NGX_OK;
     }
 
-    if (!checked && next->seq && record.number != next->seq + 1) {
+    if (!checked && !source->skipping && next->seq && record.number != next->seq + 1) {
         return NGX_DECLINED;
     }
 
     if (next->seq && record.number > next->seq + 1) {
         job->gap += record.number - next->seq - 1;
+        job->behind = record.number;
 
     } else if (record.number <= next->seq) {
         job->flags |= NGX_HTTP_TSFACE_SYSLOG_BACK;
@@ -618,6 +628,7 @@ ngx_http_tsface_syslog_source_add(ngx_http_tsface_syslog_source_t *source,
     }
 
     job->last = record.number;
+    source->skipping = 0;
 
     next->seq = record.number;
     ngx_memcpy(next->mac, record.mac.data, NGX_HTTP_TSFACE_RECORD_MAC_LEN);

@@ -63,6 +63,7 @@ typedef struct {
     ngx_http_tsface_trail_result_t  result;
     ngx_uint_t        flags;
     ngx_uint_t        gap;         /* records that were in no file */
+    uint64_t          behind;      /* the seq that came after them */
     ngx_uint_t        skipped;     /* lines that are no records */
 
     /* the batch, if it was read: good until the next step that reads */

@@ -91,8 +91,8 @@ ok $t->wait_for(sub { status()->{backlog} == 7 }, 5), 'status: backlog';
 ok $t->wait_for(sub { status()->{backlog_bytes} == -s $trail }, 5),
     'status: bytes of it';
 ok $t->wait_for(sub { status()->{stalled_ms} > 1000 }, 10), 'status: stalled';
-like $t->error_log, qr/syslog server "\Q@{[ $tcp->server ]}\E can't be
-    |syslog[ ]server[ ]"[\d.:]+"[ ]can't[ ]be[ ]connected/x, 'error log';
+like $t->error_log, qr/syslog server "\Q${\$tcp->server}\E" can't be connected/,
+    'error log';
 my @told = $t->error_log =~ /can't be connected to/g;
 is scalar @told, 1, 'which says so once';
 
@@ -125,10 +125,9 @@ like $output, qr/^whole: 7 records/, 'as a trail';
 
 # --- a name of 512 bytes, a record of nearly 8 KB, characters
 
-is $t->revoke("u\x{e4}\"]\\", caller => "\"]\\\xc3\xa4" . 'c' x 500)->status,
-    204, 'revoked';
-is $t->revoke('m' x 200, json => { user_id => 'u',
-    map { ("]\"$_" . 'x' x 50 => 1) } 1 .. 16 })->status, 204, 'revoked';
+$t->revoke("u\x{e4}\"]\\", caller => "\"]\\\xc3\xa4" . 'c' x 500);
+$t->revoke('m' x 200, json => { user_id => 'u',
+    map { ("]\"$_" . 'x' x 50 => 1) } 1 .. 16 });
 complete($tcp, 'records of all sizes and characters');
 
 # --- rsyslog is killed under load, again and again
@@ -212,11 +211,11 @@ $load->stop;
 
 my ($wrong, @messages) = (0);
 for my $line ($unix->lines) {
-    if ($line =~ /^(\d+) (\S+) (\S+) face (\d+) (\w+)
-        (\[tsface\@64512\ .*?"\])\ (\{.*\})$/x)
+    if ($line =~ /^(\d+)[ ](\S+)[ ](\S+)[ ]face[ ](\d+)[ ](\w+)[ ]
+        (\[tsface\@64512[ ].*?"\])[ ](\{.*\})$/x)
     {
-        push @messages, { pri => $1, time => $2, pid => $4, type => $5,
-            data => $6, record => $7 };
+        push @messages, { pri => $1, time => $2, host => $3, pid => $4,
+            type => $5, data => $6, record => $7 };
     } else {
         $wrong++;
     }
@@ -231,6 +230,7 @@ ok $all[0], 'reloaded under load: each record is at one of them';
 for my $m (grep { $_->{type} eq 'outcome' } @messages[0 .. 40]) {
     my $r = JSON::PP->new->utf8->decode($m->{record});
     is $m->{pri}, 19 * 8 + 5, 'priority';
+    is $m->{host}, $r->{host}, 'host';
     is $m->{pid}, $r->{pid}, 'process id';
     is $m->{time} =~ s/\+00:00\z/Z/r, $r->{time}, 'time';
     my $data = sprintf '[tsface@64512 trail="trail" seq="%s" type="outcome"'
@@ -262,8 +262,8 @@ ok $t->wait_for(sub { my @l = $tcp->lines; $l[-1] eq $rest[-1] }, 20),
     'it goes on behind what is gone';
 ok $t->wait_for(sub { status()->{missing} == @gone }, 10),
     'status: what is missing' or diag explain status();
-like $t->error_log, qr/@{[ scalar @gone ]} records in front of seq \d+
-    [ ]are[ ]in[ ]none/x, 'error log: what is missing';
+like $t->error_log, qr/\b${\scalar @gone} records in front of seq \d+ are in none/,
+    'error log: what is missing';
 
 # --- the trail is begun anew, with another key
 
