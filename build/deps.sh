@@ -45,7 +45,8 @@ for group in "$@"; do
         want="$want perl ca-certificates openssl procps curl nghttp2-client
             libmojolicious-perl libio-socket-ssl-perl libev-perl
             libcryptx-perl libcpanel-json-xs-perl libnet-dns-perl
-            libprotocol-http2-perl libjson-validator-perl prometheus"
+            libprotocol-http2-perl libjson-validator-perl prometheus
+            rsyslog"
         want="$want $store"
         ;;
 

@@ -16,7 +16,10 @@
 /* RFC 5612: the private enterprise number of examples */
 #define NGX_HTTP_TSFACE_SYSLOG_ENTERPRISE   "32473"
 
-#define NGX_HTTP_TSFACE_SYSLOG_TIMEOUT      30000
+#define NGX_HTTP_TSFACE_SYSLOG_AUTHPRIV     10
+#define NGX_HTTP_TSFACE_SYSLOG_INFO         6
+
+#define NGX_HTTP_TSFACE_SYSLOG_SEND_TIMEOUT  30000
 
 
 typedef char *(*ngx_http_tsface_syslog_param_pt)(ngx_conf_t *cf,
@@ -93,15 +96,11 @@ ngx_http_tsface_syslog_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    (void) ngx_http_tsface_syslog_word(ngx_http_tsface_syslog_facilities,
-                          &(ngx_str_t) ngx_string("authpriv"),
-                          &syslog->facility);
-    (void) ngx_http_tsface_syslog_word(ngx_http_tsface_syslog_severities,
-                          &(ngx_str_t) ngx_string("info"), &syslog->severity);
-
+    syslog->facility = NGX_HTTP_TSFACE_SYSLOG_AUTHPRIV;
+    syslog->severity = NGX_HTTP_TSFACE_SYSLOG_INFO;
     ngx_str_set(&syslog->app_name, "tsface");
     ngx_str_set(&syslog->sd_id, "tsface@" NGX_HTTP_TSFACE_SYSLOG_ENTERPRISE);
-    syslog->timeout = NGX_HTTP_TSFACE_SYSLOG_TIMEOUT;
+    syslog->timeout = NGX_HTTP_TSFACE_SYSLOG_SEND_TIMEOUT;
 
     params = ngx_http_tsface_syslog_params;
     value = cf->args->elts;

@@ -563,7 +563,7 @@ ngx_http_tsface_syslog_source_fill(ngx_http_tsface_syslog_source_t *source,
         /* what comes behind a first one that fits is as it is */
 
         if (ngx_http_tsface_syslog_source_add(source, &line,
-                                              checked || limit, job)
+                                     checked || limit || source->skipping, job)
             != NGX_OK)
         {
             return NGX_DECLINED;
@@ -598,7 +598,7 @@ ngx_http_tsface_syslog_source_add(ngx_http_tsface_syslog_source_t *source,
 
     if (ngx_http_tsface_syslog_message_parse(line, &record) != NGX_OK) {
 
-        if (!checked && !source->skipping) {
+        if (!checked) {
             return NGX_DECLINED;
         }
 
@@ -608,7 +608,7 @@ ngx_http_tsface_syslog_source_add(ngx_http_tsface_syslog_source_t *source,
         return NGX_OK;
     }
 
-    if (!checked && !source->skipping && next->seq && record.number != next->seq + 1) {
+    if (!checked && next->seq && record.number != next->seq + 1) {
         return NGX_DECLINED;
     }
 

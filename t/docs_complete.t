@@ -144,7 +144,7 @@ my %in_array = map { $_ => 1 } map { /"(\w+)"/g }
 
 described('fields of the status', 30, sub { row('status.md', $_[0]) },
     literals($source{status_json} . $source{status_trails}
-    . $source{status_limit}) =~ /"(\w+)":/g);
+    . $source{status_syslog} . $source{status_limit}) =~ /"(\w+)":/g);
 
 described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[0]\E`/ },
     sort(keys %in_array),
