@@ -153,7 +153,7 @@ described('classes, counters and states', 15, sub { $doc{'status.md'} =~ /`\Q$_[
 # --- metrics, with their types and labels
 
 my $metrics = $source{status_prometheus} . $source{status_trails}
-    . $source{status_limit} . $source{status_stores};
+    . $source{status_syslog} . $source{status_limit} . $source{status_stores};
 my %type = ($metrics =~
         /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
     $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg,
