@@ -8,10 +8,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_tsface_syslog.h"
-#include "ngx_http_tsface_syslog_delivery.h"
+#include "ngx_http_tsface_sender.h"
 #include "ngx_http_tsface_syslog_figures.h"
-#include "ngx_http_tsface_syslog_source.h"
 #include "ngx_http_tsface_writer.h"
 
 
@@ -29,44 +27,6 @@
 #define NGX_HTTP_TSFACE_SENDER_EXIT       2000
 
 
-/* Not of a pool: a thread may still use it when the cycle's pool goes. */
-struct ngx_http_tsface_sender_s {
-    ngx_http_tsface_trail_t              *trail;
-    ngx_http_tsface_syslog_t             *syslog;
-    ngx_http_tsface_syslog_sh_t          *sh;
-    ngx_log_t                            *log;
-
-    /* the thread's, while busy */
-    ngx_http_tsface_syslog_source_t      *source;
-    ngx_http_tsface_syslog_job_t          job;
-    ngx_thread_task_t                     task;
-    ngx_atomic_t                          done;
-
-    ngx_http_tsface_syslog_delivery_t     delivery;
-    ngx_uint_t                            addr;
-    size_t                                limit;
-    ngx_http_tsface_syslog_job_t          batch;     /* as it was read */
-    ngx_uint_t                            fails;     /* in a row */
-    ngx_msec_t                            leaving;   /* since */
-
-    ngx_event_t                           tick;
-    ngx_event_t                           retry;
-    ngx_connection_t                      dumb;
-
-    unsigned                              commit:1;  /* jobs to do */
-    unsigned                              read:1;
-    unsigned                              release:1;
-    unsigned                              measure:1;
-
-    unsigned                              busy:1;
-    unsigned                              leader:1;
-    unsigned                              sending:1;
-    unsigned                              failing:1; /* the files */
-    unsigned                              stopped:1;
-    unsigned                              orphan:1;
-};
-
-
 static void ngx_http_tsface_sender_cleanup(void *data);
 static void ngx_http_tsface_sender_free(ngx_http_tsface_sender_t *sender);
 static void ngx_http_tsface_sender_tick(ngx_event_t *ev);
@@ -77,9 +37,6 @@ static void ngx_http_tsface_sender_run(ngx_http_tsface_sender_t *sender);
 static void ngx_http_tsface_sender_thread(void *data, ngx_log_t *log);
 static void ngx_http_tsface_sender_done(ngx_event_t *ev);
 static void ngx_http_tsface_sender_next(ngx_http_tsface_sender_t *sender);
-static void ngx_http_tsface_sender_report(ngx_http_tsface_sender_t *sender);
-static void ngx_http_tsface_sender_report_batch(
-    ngx_http_tsface_sender_t *sender);
 static void ngx_http_tsface_sender_deliver(ngx_http_tsface_sender_t *sender);
 static void ngx_http_tsface_sender_delivered(void *ctx);
 static void ngx_http_tsface_sender_failed(ngx_http_tsface_sender_t *sender);
@@ -474,83 +431,6 @@ ngx_http_tsface_sender_next(ngx_http_tsface_sender_t *sender)
     }
 
     ngx_http_tsface_sender_run(sender);
-}
-
-
-static void
-ngx_http_tsface_sender_report(ngx_http_tsface_sender_t *sender)
-{
-    ngx_str_t                     *name, *path;
-    ngx_log_t                     *log;
-    ngx_http_tsface_syslog_job_t  *job;
-
-    job = &sender->job;
-    log = sender->log;
-    name = &sender->trail->name;
-    path = &sender->trail->path;
-
-    if (job->rc == NGX_ERROR && !sender->failing) {
-        sender->failing = 1;
-
-        ngx_http_tsface_writer_complain(NGX_LOG_ERR, log, sender->trail,
-                                        &job->result,
-                                        "its records can't be sent to syslog");
-    }
-
-    if (job->rc == NGX_OK) {
-        sender->failing = 0;
-    }
-
-    if (job->flags & NGX_HTTP_TSFACE_SYSLOG_LOST) {
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "audit trail \"%V\": \"%V.sent\" doesn't say what was "
-                      "sent to syslog: all that is there is sent once more",
-                      name, path);
-    }
-
-    if (job->flags & NGX_HTTP_TSFACE_SYSLOG_RESTART) {
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "audit trail \"%V\": \"%V\" was begun anew: so is "
-                      "sending it to syslog", name, path);
-    }
-
-}
-
-
-/* When it is behind us: it may have to be read, and sent, more than once. */
-
-static void
-ngx_http_tsface_sender_report_batch(ngx_http_tsface_sender_t *sender)
-{
-    ngx_str_t                     *name, *path;
-    ngx_log_t                     *log;
-    ngx_http_tsface_syslog_job_t  *batch;
-
-    batch = &sender->batch;
-    log = sender->log;
-    name = &sender->trail->name;
-    path = &sender->trail->path;
-
-    if (batch->flags & NGX_HTTP_TSFACE_SYSLOG_BACK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "audit trail \"%V\": seq goes back in the files of "
-                      "\"%V\", up to %uL: syslog gets them as they are",
-                      name, path, batch->last);
-    }
-
-    if (batch->gap) {
-        ngx_log_error(NGX_LOG_CRIT, log, 0,
-                      "audit trail \"%V\": %ui records in front of seq %uL "
-                      "are in none of the files of \"%V\": syslog doesn't "
-                      "get them", name, batch->gap, batch->behind, path);
-    }
-
-    if (batch->skipped) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "audit trail \"%V\": %ui lines in the files of \"%V\" "
-                      "are no records: syslog doesn't get them",
-                      name, batch->skipped, path);
-    }
 }
 
 

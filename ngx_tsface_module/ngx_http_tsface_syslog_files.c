@@ -11,6 +11,7 @@
 
 #include "ngx_http_tsface_syslog_files.h"
 #include "ngx_http_tsface_syslog_message.h"
+#include "ngx_http_tsface_syslog_search.h"
 #include "ngx_http_tsface_trail_io.h"
 
 
@@ -29,12 +30,6 @@ static int ngx_http_tsface_syslog_files_take(
 static int ngx_http_tsface_syslog_files_begin(
     const ngx_http_tsface_syslog_files_t *files,
     ngx_http_tsface_syslog_position_t *position);
-static ngx_int_t ngx_http_tsface_syslog_files_search(int fd, uint64_t seq,
-    u_char *mac, uint64_t *offset);
-static uint64_t ngx_http_tsface_syslog_files_near(int fd, uint64_t size,
-    uint64_t seq);
-static ngx_int_t ngx_http_tsface_syslog_files_line(u_char *p, u_char *last,
-    ngx_str_t *line, ngx_http_tsface_syslog_record_t *record);
 
 
 int
@@ -60,7 +55,7 @@ ngx_http_tsface_syslog_files_first(int fd, ngx_http_tsface_syslog_file_t *file)
     n = ngx_http_tsface_trail_io_read(fd, buf, sizeof(buf), 0);
 
     if (n <= 0
-        || ngx_http_tsface_syslog_files_line(buf, buf + n, &line, &record)
+        || ngx_http_tsface_syslog_search_line(buf, buf + n, &line, &record)
            != NGX_OK
         || record.time.len >= sizeof(file->time))
     {
@@ -280,39 +275,6 @@ ngx_http_tsface_syslog_files_cmp(const void *one, const void *two)
 }
 
 
-ngx_int_t
-ngx_http_tsface_syslog_files_check(int fd, uint64_t offset, uint64_t seq,
-    const u_char *mac)
-{
-    u_char                            buf[NGX_HTTP_TSFACE_RECORD_MAX], *p;
-    size_t                            size;
-    ngx_str_t                         line;
-    ngx_http_tsface_syslog_record_t   record;
-
-    size = ngx_min(offset, sizeof(buf));
-
-    if (ngx_http_tsface_trail_io_read(fd, buf, size, offset - size)
-        != (ssize_t) size
-        || size == 0 || buf[size - 1] != LF)
-    {
-        return NGX_DECLINED;
-    }
-
-    for (p = buf + size - 1; p > buf && p[-1] != LF; p--) { /* void */ }
-
-    if (ngx_http_tsface_syslog_files_line(p, buf + size, &line, &record)
-        != NGX_OK
-        || record.number != seq
-        || ngx_memcmp(record.mac.data, mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN)
-           != 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
-}
-
-
 int
 ngx_http_tsface_syslog_files_find(const ngx_http_tsface_syslog_files_t *files,
     ngx_http_tsface_syslog_position_t *position)
@@ -343,7 +305,7 @@ ngx_http_tsface_syslog_files_find(const ngx_http_tsface_syslog_files_t *files,
 
         if (fd == -1
             || (position->offset == 0 && file->seq > position->seq)
-            || ngx_http_tsface_syslog_files_check(fd, position->offset,
+            || ngx_http_tsface_syslog_search_check(fd, position->offset,
                                                   position->seq,
                                                   position->mac)
                == NGX_OK)
@@ -376,7 +338,7 @@ ngx_http_tsface_syslog_files_find(const ngx_http_tsface_syslog_files_t *files,
             continue;
         }
 
-        rc = ngx_http_tsface_syslog_files_search(fd, position->seq, mac,
+        rc = ngx_http_tsface_syslog_search(fd, position->seq, mac,
                                                  &offset);
 
         (void) close(fd);
@@ -572,157 +534,4 @@ ngx_http_tsface_syslog_files_begin(
 
     return ngx_http_tsface_syslog_files_take(&files->elts[files->n - 1],
                                              position, 0);
-}
-
-
-/*
- * Looks for a record by its seq.  NGX_OK: mac is its mac, *offset is behind
- * it.  NGX_AGAIN: it is not there, *offset is where records after it begin.
- * NGX_DECLINED: nor are they, *offset is the end of the last line.
- */
-
-static ngx_int_t
-ngx_http_tsface_syslog_files_search(int fd, uint64_t seq, u_char *mac,
-    uint64_t *offset)
-{
-    u_char                            buf[NGX_HTTP_TSFACE_SYSLOG_CHUNK];
-    u_char                           *p, *last;
-    ssize_t                           n;
-    ngx_str_t                         line;
-    struct stat                       sb;
-    ngx_http_tsface_syslog_record_t   record;
-
-    *offset = 0;
-
-    if (fstat(fd, &sb) == -1) {
-        return NGX_DECLINED;
-    }
-
-    *offset = ngx_http_tsface_syslog_files_near(fd, sb.st_size, seq);
-
-    for ( ;; ) {
-
-        n = ngx_http_tsface_trail_io_read(fd, buf, sizeof(buf), *offset);
-
-        if (n <= 0) {
-            return NGX_DECLINED;
-        }
-
-        last = buf + n;
-
-        for (p = buf; p < last; p = line.data + line.len + 1) {
-
-            if (ngx_http_tsface_syslog_files_line(p, last, &line, &record)
-                != NGX_OK)
-            {
-                if (line.data == NULL) {
-                    break;
-                }
-
-                continue;
-            }
-
-            if (record.number == seq) {
-                *offset += line.data + line.len + 1 - buf;
-                ngx_memcpy(mac, record.mac.data,
-                           NGX_HTTP_TSFACE_RECORD_MAC_LEN);
-                return NGX_OK;
-            }
-
-            if (record.number > seq) {
-                *offset += p - buf;
-                return NGX_AGAIN;
-            }
-        }
-
-        if (p == buf) {
-
-            if (n < (ssize_t) sizeof(buf)) {
-                return NGX_DECLINED;
-            }
-
-            /* no line at all in so many bytes: no trail's */
-
-            p = last;
-        }
-
-        *offset += p - buf;
-    }
-}
-
-
-/*
- * Where a line begins that is in front of the record, or the record itself,
- * by halves: files may have gigabytes.
- */
-
-static uint64_t
-ngx_http_tsface_syslog_files_near(int fd, uint64_t size, uint64_t seq)
-{
-    u_char                            buf[4 * NGX_HTTP_TSFACE_RECORD_MAX], *p;
-    ssize_t                           n;
-    uint64_t                          low, high, middle;
-    ngx_str_t                         line;
-    ngx_http_tsface_syslog_record_t   record;
-
-    low = 0;
-    high = size;
-
-    while (high - low > NGX_HTTP_TSFACE_SYSLOG_CHUNK) {
-
-        middle = low + (high - low) / 2;
-
-        n = ngx_http_tsface_trail_io_read(fd, buf, sizeof(buf), middle);
-
-        p = n > 0 ? ngx_strlchr(buf, buf + n, LF) : NULL;
-
-        if (p == NULL
-            || ngx_http_tsface_syslog_files_line(p + 1, buf + n, &line,
-                                                 &record)
-               != NGX_OK)
-        {
-            break;
-        }
-
-        middle += p + 1 - buf;
-
-        if (middle >= high) {
-            break;
-        }
-
-        if (record.number <= seq) {
-            low = middle;
-
-        } else {
-            high = middle;
-        }
-    }
-
-    return low;
-}
-
-
-/*
- * The line that p begins.  NGX_DECLINED: it is no record, and line.data is
- * NULL if it has no end.
- */
-
-static ngx_int_t
-ngx_http_tsface_syslog_files_line(u_char *p, u_char *last, ngx_str_t *line,
-    ngx_http_tsface_syslog_record_t *record)
-{
-    u_char  *end;
-
-    end = ngx_strlchr(p, last, LF);
-
-    if (end == NULL) {
-        line->data = NULL;
-        line->len = 0;
-        return NGX_DECLINED;
-    }
-
-    line->data = p;
-    line->len = end - p;
-
-    return ngx_http_tsface_syslog_message_parse(line, record);
 }

@@ -23,10 +23,6 @@
 #include "ngx_http_tsface_syslog_position.h"
 
 
-/* bytes read at a time: more than one line */
-#define NGX_HTTP_TSFACE_SYSLOG_CHUNK   65536
-
-
 typedef struct {
     char            *name;
     uint64_t         seq;       /* of its first record */
@@ -63,10 +59,6 @@ ngx_int_t ngx_http_tsface_syslog_files_list(const char *path,
     ngx_http_tsface_syslog_files_t *files);
 
 void ngx_http_tsface_syslog_files_free(ngx_http_tsface_syslog_files_t *files);
-
-/* Whether the line in front of offset is the record of that seq and mac. */
-ngx_int_t ngx_http_tsface_syslog_files_check(int fd, uint64_t offset,
-    uint64_t seq, const u_char *mac);
 
 /*
  * Opens the file in which the record after position is, or will be, and sets

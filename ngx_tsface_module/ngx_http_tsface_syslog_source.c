@@ -9,6 +9,7 @@
 
 #include "ngx_http_tsface_syslog_files.h"
 #include "ngx_http_tsface_syslog_position.h"
+#include "ngx_http_tsface_syslog_sent.h"
 #include "ngx_http_tsface_syslog_source.h"
 #include "ngx_http_tsface_trail_chain.h"
 #include "ngx_http_tsface_trail_io.h"
@@ -34,7 +35,7 @@ typedef struct {
 
 
 struct ngx_http_tsface_syslog_source_s {
-    ngx_http_tsface_trail_node_t        sent;
+    ngx_http_tsface_syslog_sent_t       sent;
     ngx_http_tsface_trail_node_t        chain;
     char                               *path;
     ngx_uint_t                          durable;
@@ -43,7 +44,6 @@ struct ngx_http_tsface_syslog_source_s {
                                            + NGX_HTTP_TSFACE_SYSLOG_APP_MAX
                                            + NGX_HTTP_TSFACE_SYSLOG_SD_ID_MAX];
 
-    ngx_uint_t                          held;
     ngx_uint_t                          skipping;  /* behind no record */
     int                                 fd;        /* of position.file */
     ngx_http_tsface_syslog_position_t   position;
@@ -55,11 +55,6 @@ struct ngx_http_tsface_syslog_source_s {
 };
 
 
-static ngx_int_t ngx_http_tsface_syslog_source_claim(
-    ngx_http_tsface_syslog_source_t *source,
-    ngx_http_tsface_syslog_job_t *job);
-static ngx_uint_t ngx_http_tsface_syslog_source_replaced(
-    ngx_http_tsface_syslog_source_t *source);
 static void ngx_http_tsface_syslog_source_release(
     ngx_http_tsface_syslog_source_t *source);
 static ngx_int_t ngx_http_tsface_syslog_source_commit(
@@ -119,10 +114,7 @@ ngx_http_tsface_syslog_source_new(
                                          &conf->head.sd_id, p,
                                          NGX_HTTP_TSFACE_SYSLOG_SD_ID_MAX);
 
-    ngx_http_tsface_trail_node_init(&source->sent, conf->path, ".sent",
-                                    NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS,
-                                    conf->sent_fd);
-    source->sent.nameless = 1;
+    ngx_http_tsface_syslog_sent_init(&source->sent, conf->path, conf->sent_fd);
 
     ngx_http_tsface_trail_node_init(&source->chain, conf->path, ".chain",
                                     NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS,
@@ -131,7 +123,7 @@ ngx_http_tsface_syslog_source_new(
 
     source->path = ngx_http_tsface_trail_io_name(conf->path, "");
 
-    if (source->sent.name == NULL || source->chain.name == NULL
+    if (source->sent.node.name == NULL || source->chain.name == NULL
         || source->path == NULL)
     {
         ngx_http_tsface_syslog_source_free(source);
@@ -147,7 +139,7 @@ ngx_http_tsface_syslog_source_free(ngx_http_tsface_syslog_source_t *source)
 {
     ngx_http_tsface_syslog_source_release(source);
 
-    ngx_http_tsface_trail_node_free(&source->sent);
+    ngx_http_tsface_trail_node_free(&source->sent.node);
     ngx_http_tsface_trail_node_free(&source->chain);
 
     free(source->path);
@@ -171,23 +163,22 @@ ngx_http_tsface_syslog_source_step(ngx_http_tsface_syslog_source_t *source,
         return;
     }
 
-    /* whoever finds it replaced lets others have the new one */
+    if (source->sent.held) {
+        job->rc = ngx_http_tsface_syslog_sent_renew(&source->sent,
+                                                    &source->position,
+                                                    &job->result);
 
-    if (source->held && ngx_http_tsface_syslog_source_replaced(source)) {
+    } else {
+        job->rc = ngx_http_tsface_syslog_sent_claim(&source->sent,
+                                                    &source->position,
+                                                    &job->flags, &job->result);
+        source->next = source->position;
+    }
+
+    if (job->rc != NGX_OK) {
         ngx_http_tsface_syslog_source_release(source);
-        job->rc = NGX_BUSY;
         return;
     }
-
-    if (!source->held) {
-        job->rc = ngx_http_tsface_syslog_source_claim(source, job);
-
-        if (job->rc != NGX_OK) {
-            return;
-        }
-    }
-
-    job->rc = NGX_OK;
 
     if (job->commit) {
         job->rc = ngx_http_tsface_syslog_source_commit(source, job);
@@ -204,78 +195,14 @@ ngx_http_tsface_syslog_source_step(ngx_http_tsface_syslog_source_t *source,
 }
 
 
-static ngx_int_t
-ngx_http_tsface_syslog_source_claim(ngx_http_tsface_syslog_source_t *source,
-    ngx_http_tsface_syslog_job_t *job)
-{
-    ngx_int_t    rc;
-    ngx_err_t    err;
-    struct stat  sb;
-
-    rc = ngx_http_tsface_trail_node_hold(&source->sent, &sb, 1, &job->result);
-
-    if (rc != NGX_OK) {
-        err = job->result.err;
-
-        /* of a lock that another process has, not of open() */
-
-        if (source->sent.fd != -1 && (err == EAGAIN || err == EACCES)) {
-            return NGX_BUSY;
-        }
-
-        return NGX_ERROR;
-    }
-
-    source->held = 1;
-
-    rc = ngx_http_tsface_syslog_position_read(source->sent.fd,
-                                              &source->position);
-
-    if (rc == NGX_ERROR) {
-        (void) ngx_http_tsface_trail_failed(&job->result, "pread()", ".sent",
-                                            errno);
-        ngx_http_tsface_syslog_source_release(source);
-        return NGX_ERROR;
-    }
-
-    if (rc != NGX_OK) {
-        job->flags |= NGX_HTTP_TSFACE_SYSLOG_NEW;
-    }
-
-    if (rc == NGX_DECLINED) {
-        job->flags |= NGX_HTTP_TSFACE_SYSLOG_LOST;
-    }
-
-    source->next = source->position;
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_tsface_syslog_source_replaced(ngx_http_tsface_syslog_source_t *source)
-{
-    struct stat  sb, nb;
-
-    return lstat(source->sent.name, &nb) == -1
-           ? errno == ENOENT
-           : fstat(source->sent.fd, &sb) == -1
-             || sb.st_ino != nb.st_ino || sb.st_dev != nb.st_dev;
-}
-
-
 static void
 ngx_http_tsface_syslog_source_release(ngx_http_tsface_syslog_source_t *source)
 {
     ngx_http_tsface_syslog_source_close(source);
     ngx_http_tsface_syslog_files_free(&source->files);
 
-    /* closing a description ends its locks */
-
-    ngx_http_tsface_trail_node_close(&source->sent);
+    ngx_http_tsface_syslog_sent_release(&source->sent);
     ngx_http_tsface_trail_node_close(&source->chain);
-
-    source->held = 0;
 
     free(source->in.data);
     free(source->out.data);
@@ -296,7 +223,7 @@ ngx_http_tsface_syslog_source_commit(ngx_http_tsface_syslog_source_t *source,
 {
     source->position = source->next;
 
-    if (ngx_http_tsface_syslog_position_write(source->sent.fd,
+    if (ngx_http_tsface_syslog_position_write(source->sent.node.fd,
                                               &source->position)
         != NGX_OK)
     {

@@ -7,7 +7,8 @@
  */
 
 /* link: ngx_http_tsface_syslog_message.c ngx_http_tsface_syslog_position.c
-         ngx_http_tsface_syslog_files.c ngx_http_tsface_syslog_source.c
+         ngx_http_tsface_syslog_files.c ngx_http_tsface_syslog_search.c
+         ngx_http_tsface_syslog_sent.c ngx_http_tsface_syslog_source.c
          ngx_http_tsface_trail_node.c ngx_http_tsface_trail_chain.c
          ngx_http_tsface_trail_io.c ngx_http_tsface_record_text.c */
 
@@ -551,6 +552,35 @@ files(void)
     ngx_http_tsface_syslog_source_step(other, &job);
     check(job.rc == NGX_BUSY, "%d", (int) job.rc);
     ngx_http_tsface_syslog_source_free(other);
+
+    /* deleted: it is made anew, and says the same */
+
+    append("", 5032, 5040, 1, 0);
+    takes(1, 5040, "from a new beginning");
+    gone(".sent");
+    append("", 5041, 5050, 1, 0);
+    takes(5041, 5050, "deleted");
+    restart();
+    append("", 5051, 5060, 1, 0);
+    takes(5051, 5060, "and made anew");
+
+    /* put in its place: it is believed */
+
+    append("", 5061, 5070, 1, 0);
+    check(step(0, 1) == NGX_OK && job.n == 10, "%lu", (unsigned long) job.n);
+    move(".sent", ".away");
+    restart();
+    takes(1, 5070, "all");
+    other = source;
+    source = NULL;
+    move(".sent", ".all");
+    restart();
+    check(step(0, 0) == NGX_OK, "%d", (int) job.rc);
+    ngx_http_tsface_syslog_source_free(source);
+    source = other;
+    move(".away", ".sent");
+    check(step(0, 1) == NGX_BUSY, "%d", (int) job.rc);
+    takes(5061, 5070, "where the other one was");
 
     done("one source");
 }
