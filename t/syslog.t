@@ -295,6 +295,28 @@ for my $content (undef, "tsface-sent 1 rubbish\n") {
 }
 like $t->error_log, qr/sent" doesn't say what was sent/, 'error log';
 
+# --- PATH.sent in a folder that workers can't write to: the master makes it
+
+SKIP: {
+    skip 'needs root', 6 if $>;
+
+    $t->stop;
+    unlink "$trail.sent";
+    chown 0, scalar getgrnam('www-data'), "$dir/trail";
+    chmod 0750, "$dir/trail";
+    $t->start;
+    is $t->revoke('user-1')->status, 204, 'revoked';
+    complete_later();
+    is +(stat "$trail.sent")[4], scalar getpwnam('www-data'), 'its owner';
+    is +(stat _)[2] & 0777, 0640, 'and mode';
+
+    unlink "$trail.sent";
+    my $lines = $tcp->lines;
+    is $t->revoke('user-1')->status, 204, 'revoked, after it was deleted';
+    complete_later();
+    is $tcp->lines, $lines + 2, 'nothing is sent twice by who sends';
+}
+
 done_testing;
 
 sub complete_later {
