@@ -80,7 +80,7 @@ ngx_http_tsface_syslog_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char  *p = conf;
 
     char                                  *rv;
-    ngx_str_t                             *value, param;
+    ngx_str_t                             *value;
     ngx_uint_t                             i, n, seen;
     ngx_http_tsface_syslog_t             **field, *syslog;
     const ngx_http_tsface_syslog_param_t  *params;
@@ -127,10 +127,10 @@ ngx_http_tsface_syslog_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         seen |= 1 << n;
 
-        param.data = value[i].data + params[n].name.len;
-        param.len = value[i].len - params[n].name.len;
+        value[i].data += params[n].name.len;
+        value[i].len -= params[n].name.len;
 
-        rv = params[n].set(cf, syslog, &param);
+        rv = params[n].set(cf, syslog, &value[i]);
 
         if (rv == NGX_CONF_ERROR) {
             return rv;
@@ -138,8 +138,8 @@ ngx_http_tsface_syslog_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (rv != NGX_CONF_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of \"syslog\": %s",
-                               &value[i], rv);
+                               "invalid parameter \"%V%V\" of \"syslog\": "
+                               "%s", &params[n].name, &value[i], rv);
             return NGX_CONF_ERROR;
         }
     }
