@@ -700,7 +700,7 @@ static void
 changes(void)
 {
     int       i;
-    char      name[320];
+    char      name[320], junk[4097];
     uint64_t  first;
 
     /* cut: what comes behind the cut is sent, what was cut is missed */
@@ -783,8 +783,13 @@ changes(void)
 
     snprintf(name, sizeof(name), "%s", path);
 
-    for (i = 0; i < 20000; i++) {
-        raw("", "0123456789abcdef0123456789abcdef");
+    /* more than one step goes through */
+
+    memset(junk, 'x', sizeof(junk) - 1);
+    junk[sizeof(junk) - 1] = '\0';
+
+    for (i = 0; i < 1500; i++) {
+        raw("", junk);
     }
 
     check(step(0, 1) == NGX_OK && job.n == 0, "%lu", (unsigned long) job.n);
