@@ -534,14 +534,16 @@ ngx_http_tsface_check_zone(ngx_conf_t *cf, ngx_http_tsface_main_conf_t *tmcf)
         return NGX_ERROR;
     }
 
-    min = ngx_http_tsface_zone_min_size(tmcf->credentials.nelts);
+    min = ngx_http_tsface_zone_min_size(tmcf->credentials.nelts,
+                                        tmcf->trails.nelts);
 
     if (tmcf->zone->shm.size < min) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "tsface_zone \"%V\" is too small for %ui "
-                           "credentials, at least %uzk are needed",
+                           "credentials and %ui trails, at least %uzk are "
+                           "needed",
                            &tmcf->zone->shm.name, tmcf->credentials.nelts,
-                           (min + 1023) / 1024);
+                           tmcf->trails.nelts, (min + 1023) / 1024);
         return NGX_ERROR;
     }
 

@@ -33,6 +33,7 @@
 
 static ngx_int_t ngx_http_tsface_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+static size_t ngx_http_tsface_zone_chunk(size_t size);
 static ngx_int_t ngx_http_tsface_zone_rate(ngx_conf_t *cf,
     ngx_http_tsface_zone_t *zone, const ngx_str_t *param);
 static ngx_http_tsface_slot_t **ngx_http_tsface_zone_chain(
@@ -88,11 +89,11 @@ ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (size < (ssize_t) ngx_http_tsface_zone_min_size(0)) {
+    if (size < (ssize_t) ngx_http_tsface_zone_min_size(0, 0)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "zone \"%V\" is too small, at least %uzk "
                            "are needed", &name,
-                           ngx_http_tsface_zone_min_size(0) / 1024);
+                           ngx_http_tsface_zone_min_size(0, 0) / 1024);
         return NGX_CONF_ERROR;
     }
 
@@ -165,26 +166,42 @@ ngx_http_tsface_zone_rate(ngx_conf_t *cf, ngx_http_tsface_zone_t *zone,
 
 
 size_t
-ngx_http_tsface_zone_min_size(ngx_uint_t n)
+ngx_http_tsface_zone_min_size(ngx_uint_t credentials, ngx_uint_t trails)
 {
-    size_t  slot, gate;
-
-    /* the slab allocator rounds up to a power of two */
-
-    for (slot = 64; slot < sizeof(ngx_http_tsface_slot_t); slot *= 2) {
-        /* void */
-    }
-
-    for (gate = 64; gate < sizeof(ngx_http_tsface_zone_gate_t); gate *= 2) {
-        /* void */
-    }
+    size_t  each;
 
     /*
      * a slot, its gate, and a token of usual size with its successor beside
      * it
      */
 
-    return 8 * ngx_pagesize + n * (slot + gate + 2 * 2048);
+    each = ngx_http_tsface_zone_chunk(sizeof(ngx_http_tsface_slot_t))
+           + ngx_http_tsface_zone_chunk(sizeof(ngx_http_tsface_zone_gate_t))
+           + 2 * 2048;
+
+    return 8 * ngx_pagesize
+           + credentials * each
+           + trails
+             * ngx_http_tsface_zone_chunk(sizeof(ngx_http_tsface_zone_trail_t));
+}
+
+
+/* What the slab allocator takes for it: a power of two, or whole pages. */
+
+static size_t
+ngx_http_tsface_zone_chunk(size_t size)
+{
+    size_t  chunk;
+
+    if (size > ngx_pagesize / 2) {
+        return ngx_align(size, ngx_pagesize);
+    }
+
+    for (chunk = 64; chunk < size; chunk *= 2) {
+        /* void */
+    }
+
+    return chunk;
 }
 
 

@@ -110,10 +110,11 @@ typedef struct {
 char *ngx_http_tsface_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /*
- * The least size of a zone for n credentials, in bytes: postconfiguration
- * refuses a smaller one.
+ * The least size of a zone for so many credentials and trails, in bytes:
+ * postconfiguration refuses a smaller one.
  */
-size_t ngx_http_tsface_zone_min_size(ngx_uint_t n);
+size_t ngx_http_tsface_zone_min_size(ngx_uint_t credentials,
+    ngx_uint_t trails);
 
 /*
  * The slot of a fingerprint, made if there is none.  NULL: no memory, even

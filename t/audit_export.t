@@ -63,10 +63,11 @@ my @kinds = (
         reason => 'torn_tail' ],
     [ 'open.truncated', 0, 4, 2, type => 'open', @trail,
         reason => 'truncated' ],
-    [ 'key', 0, 2, 1, type => 'key', @trail, key_id => 'ab',
-        previous_key_id => 'cd', proof => 'ef' ],
-    [ 'checkpoint', 0, 1, 1, type => 'checkpoint', @trail, signer => 's',
-        signature => 'x' x 86 ],
+    [ 'key', 0, 2, 1, type => 'key', @trail, key_id => $tool->key_id,
+        previous_key_id => $tool->key_id ],
+    [ 'checkpoint', 0, 1, 1, type => 'checkpoint', @trail,
+        key_id => $tool->key_id, mark => 'MARK', signer => '5e' x 8,
+        signature => '0f' x 64 ],
     [ 'rotate', 0, 1, 1, type => 'rotate', @trail ],
     [ 'close', 0, 1, 1, type => 'close', @trail ],
     [ 'later', 0, 0, 0, type => 'later', @trail, request_id => 'r-9',
@@ -74,7 +75,10 @@ my @kinds = (
 );
 
 my $trail = $tool->trail;
-$trail->record(@$_[4 .. $#$_]) for @kinds;
+for my $kind (@kinds) {
+    my $mark = "$trail->{seq}:$trail->{mac}";
+    $trail->record(map { $_ eq 'MARK' ? $mark : $_ } @$kind[4 .. $#$kind]);
+}
 my $file = $tool->write('trail.jsonl', $trail->lines);
 my @records = map { $json->decode($_) } $trail->lines;
 

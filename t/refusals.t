@@ -70,6 +70,11 @@ http {
     }
 $fakes
     tsface_limit_zone \$http_x_key zone=one:64k rate=1r/d;
+    tsface_limit_store away {
+        server     unix:%%DIR%%/nowhere;
+        on_failure refuse;
+    }
+    tsface_limit_zone all zone=shared:64k rate=1r/s store=away;
 
     map \$http_x_use \$use {
         ''      sandbox;
@@ -82,6 +87,13 @@ $fakes
         tsface_audit  trail;
         tsface_limit  zone=one;
         location / { tsface_pass \$use; }
+    }
+    server {
+        listen 127.0.0.1:%%PORT_1%%;
+        tsface_caller \$http_x_caller;
+        tsface_audit  trail;
+        tsface_limit  zone=shared;
+        location / { tsface_pass sandbox; }
     }
 }
 END
@@ -133,6 +145,7 @@ my %provoke = (
     },
     endpoint_throttled => sub { using('throttled'); using('throttled') },
     endpoint_unavailable => sub { using('down'); using('down') },
+    limit_undecided => sub { $t->revoke('user-1', port => $t->port(1)) },
     endpoint_busy => sub { using('busy'); using('busy') },
     unknown_credentials => sub { using('nobody') },
     no_token => [ sub { using('broken') }, 'refusal', 1 ],

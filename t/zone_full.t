@@ -36,8 +36,9 @@ my $port = $t->fake_server(sub {
     }
 });
 
-# The smallest zone that ten credentials may have: room for ten tokens of 2 KiB
-# each and their successors, but not for ten of 8.
+# Hardly more than the smallest zone that ten credentials may have: room for ten
+# tokens of 2 KiB each and their successors, but not for ten of 8. Those take two
+# pages each, and one page is left over: for short tokens.
 
 my @names = map { "c$_" } 0 .. 9;
 
@@ -62,7 +63,7 @@ END
 http {
     %%HTTP%%
     %%TRAIL%%
-    tsface_zone zone=tsface:92k;
+    tsface_zone zone=tsface:96k;
 $blocks
     tsface_limit_zone \$http_x_day zone=day:32k rate=1r/d;
     tsface_limit_zone $key         zone=fast:32k rate=20r/s;

@@ -70,6 +70,11 @@ sub new {
 
 sub dir { return $_[0]{dir} }
 sub key { return $_[0]{key} }
+
+# As records name it.
+sub key_id {
+    return substr hmac_sha256_hex("tsface key\0", $_[0]{secret}), 0, 16;
+}
 sub program { return $_[0]{program} }
 
 # A trail under the key, from its beginning.
