@@ -74,6 +74,7 @@ http {
         file       %%DIR%%/trail/herd.jsonl;
         key        file:%%DIR%%/secrets/audit.key;
         durability write;
+        timeout    60s;
     }
 
     tsface_credentials herd {
