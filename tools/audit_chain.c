@@ -12,8 +12,8 @@
 #include "audit_chain.h"
 
 
-#define TSFACE_AUDIT_TRAIL      ",\"trail\":\""
-#define TSFACE_AUDIT_TRUNCATED  ",\"reason\":\"truncated\",\"mac\":"
+#define TSFACE_AUDIT_TRAIL   ",\"trail\":\""
+#define TSFACE_AUDIT_REASON  ",\"reason\":\""
 
 
 static tsface_audit_fault_e tsface_audit_chain_judge(
@@ -117,9 +117,12 @@ static tsface_audit_fault_e
 tsface_audit_chain_judge(tsface_audit_chain_t *chain, const ngx_str_t *line,
     uint64_t seq)
 {
+    ngx_str_t  reason;
+
     if (seq > chain->wanted) {
-        return memmem(line->data, line->len, TSFACE_AUDIT_TRUNCATED,
-                      sizeof(TSFACE_AUDIT_TRUNCATED) - 1)
+        tsface_audit_line_member(line, TSFACE_AUDIT_REASON, &reason);
+
+        return tsface_audit_line_is(&reason, "truncated")
                ? TSFACE_AUDIT_LOST : TSFACE_AUDIT_MISSING;
     }
 
