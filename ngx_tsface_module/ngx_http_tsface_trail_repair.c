@@ -25,6 +25,16 @@ static void ngx_http_tsface_trail_repair_predecessor(
     ngx_http_tsface_trail_result_t *result);
 static int ngx_http_tsface_trail_repair_find(
     ngx_http_tsface_trail_disk_t *disk, uint64_t ino, struct stat *sb);
+static void ngx_http_tsface_trail_repair_rotated(
+    ngx_http_tsface_trail_disk_t *disk, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
+static int ngx_http_tsface_trail_repair_newest(
+    ngx_http_tsface_trail_disk_t *disk, uint64_t last, struct stat *sb);
+static uint64_t ngx_http_tsface_trail_repair_number(const char *base,
+    const char *name);
+static void ngx_http_tsface_trail_repair_further(
+    ngx_http_tsface_trail_disk_t *disk, int fd, uint64_t size,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_repair_tail(
     ngx_http_tsface_trail_disk_t *disk, int fd, uint64_t *size,
     ngx_http_tsface_trail_chain_t *tail,
@@ -38,7 +48,8 @@ static ngx_int_t ngx_http_tsface_trail_repair_cut(
  * As a rule the chain knows, and the file has the inode and size it says.
  * Otherwise something happened since, and whoever knows more is believed:
  *
- *   - the file is empty: it was rotated, or this is the first record ever;
+ *   - the file is empty: it was rotated, or this is the first record ever.
+ *     One that rotation by size has named may go further than the chain;
  *   - the file ends in a higher seq: a writer died before it told the chain;
  *   - the file ends in a lower seq: records are missing.  The seq goes on
  *     after the lost ones and so does the mac: a verifier must stop there.
@@ -84,16 +95,19 @@ ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
 
         result->flags |= NGX_HTTP_TSFACE_TRAIL_OPENED;
 
-        if (!known) {
-            result->reason = "new";
-
-        } else if (end->ino == sb->st_ino && end->size) {
+        if (known && end->ino == sb->st_ino && end->size) {
             result->flags |= NGX_HTTP_TSFACE_TRAIL_SHRUNK;
             result->reason = "truncated";
 
         } else {
-            ngx_http_tsface_trail_repair_predecessor(disk, end, result);
-            result->reason = "rotated";
+
+            if (known) {
+                ngx_http_tsface_trail_repair_predecessor(disk, end, result);
+            }
+
+            ngx_http_tsface_trail_repair_rotated(disk, end, result);
+
+            result->reason = (known || end->seq) ? "rotated" : "new";
         }
     }
 
@@ -140,11 +154,8 @@ static void
 ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
     ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
 {
-    int                             fd;
-    uint64_t                        size;
-    struct stat                     sb;
-    ngx_http_tsface_trail_chain_t   tail;
-    ngx_http_tsface_trail_result_t  found;
+    int          fd;
+    struct stat  sb;
 
     fd = disk->log.previous;
     disk->log.previous = -1;
@@ -168,20 +179,9 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
         return;
     }
 
-    size = sb.st_size;
-
-    ngx_memzero(&found, sizeof(ngx_http_tsface_trail_result_t));
-
-    if (size != end->size
-        && ngx_http_tsface_trail_repair_tail(disk, fd, &size, &tail, &found)
-           == NGX_OK)
-    {
-        if (tail.seq > end->seq) {
-            ngx_http_tsface_trail_repair_believe(end, &tail);
-        }
-
-        result->flags |= found.flags;
-        result->torn = found.torn;
+    if ((uint64_t) sb.st_size != end->size) {
+        ngx_http_tsface_trail_repair_further(disk, fd, sb.st_size, end,
+                                             result);
     }
 
     (void) close(fd);
@@ -233,6 +233,148 @@ ngx_http_tsface_trail_repair_find(ngx_http_tsface_trail_disk_t *disk,
     (void) closedir(d);
 
     return fd;
+}
+
+
+/*
+ * After rotation by size there may be no record in PATH for a long time, and
+ * the chain may be lost meanwhile, or be an older one, as a machine leaves it
+ * that loses its power.  The names of those files tell which is the last.
+ */
+
+static void
+ngx_http_tsface_trail_repair_rotated(ngx_http_tsface_trail_disk_t *disk,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
+{
+    int          fd;
+    struct stat  sb;
+
+    fd = ngx_http_tsface_trail_repair_newest(disk, end->seq, &sb);
+
+    if (fd == -1) {
+        return;
+    }
+
+    ngx_http_tsface_trail_repair_further(disk, fd, sb.st_size, end, result);
+
+    (void) close(fd);
+}
+
+
+/* The one with the highest number above last; -1: there is none. */
+
+static int
+ngx_http_tsface_trail_repair_newest(ngx_http_tsface_trail_disk_t *disk,
+    uint64_t last, struct stat *sb)
+{
+    int             fd, found;
+    DIR            *d;
+    char           *dir;
+    uint64_t        seq;
+    const char     *base;
+    struct stat     other;
+    struct dirent  *de;
+
+    dir = ngx_http_tsface_trail_io_dir(disk->log.name);
+    if (dir == NULL) {
+        return -1;
+    }
+
+    d = opendir(dir);
+    free(dir);
+
+    if (d == NULL) {
+        return -1;
+    }
+
+    base = strrchr(disk->log.name, '/');
+    base = base ? base + 1 : disk->log.name;
+
+    found = -1;
+
+    while ((de = readdir(d)) != NULL) {
+
+        seq = ngx_http_tsface_trail_repair_number(base, de->d_name);
+
+        if (seq <= last) {
+            continue;
+        }
+
+        fd = openat(dirfd(d), de->d_name, NGX_HTTP_TSFACE_TRAIL_FLAGS);
+
+        if (fd == -1) {
+            continue;
+        }
+
+        if (fstat(fd, &other) == -1 || !S_ISREG(other.st_mode)) {
+            (void) close(fd);
+            continue;
+        }
+
+        if (found != -1) {
+            (void) close(found);
+        }
+
+        found = fd;
+        last = seq;
+        *sb = other;
+    }
+
+    (void) closedir(d);
+
+    return found;
+}
+
+
+/* Of base.SEQ, as rotation names files; 0: it is another name. */
+
+static uint64_t
+ngx_http_tsface_trail_repair_number(const char *base, const char *name)
+{
+    size_t    n;
+    uint64_t  seq;
+
+    n = ngx_strlen(base);
+
+    if (ngx_strncmp(name, base, n) != 0 || name[n] != '.') {
+        return 0;
+    }
+
+    name += n + 1;
+    seq = 0;
+
+    for (n = 0; name[n] >= '0' && name[n] <= '9' && n < 19; n++) {
+        seq = seq * 10 + (name[n] - '0');
+    }
+
+    return (n >= 12 && name[n] == '\0') ? seq : 0;
+}
+
+
+/* What fd knows, if that is more than end says. */
+
+static void
+ngx_http_tsface_trail_repair_further(ngx_http_tsface_trail_disk_t *disk,
+    int fd, uint64_t size, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_http_tsface_trail_chain_t   tail;
+    ngx_http_tsface_trail_result_t  found;
+
+    ngx_memzero(&found, sizeof(ngx_http_tsface_trail_result_t));
+
+    if (ngx_http_tsface_trail_repair_tail(disk, fd, &size, &tail, &found)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    if (tail.seq > end->seq) {
+        ngx_http_tsface_trail_repair_believe(end, &tail);
+    }
+
+    result->flags |= found.flags;
+    result->torn += found.torn;
 }
 
 

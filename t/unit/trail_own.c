@@ -596,6 +596,85 @@ rotation(void)
 }
 
 
+/* Once no record has come since rotation, its file alone has the end. */
+
+static void
+chain_lost(void)
+{
+    int                             i, how, n;
+    char                            name[320], command[700];
+    seen_t                          seen;
+    ngx_http_tsface_trail_file_t   *a, *b;
+    ngx_http_tsface_trail_result_t  result;
+
+    for (how = 0; how < 6; how++) {
+        fresh();
+        a = opened(0, -1, 5, NULL, 3000);
+        b = opened(0, -1, 5, NULL, 3000);
+
+        for (i = 0, n = 0; n < 3; i++) {
+            check(add(i % 2 ? a : b, 7, &result) == NGX_OK, "%s", result.call);
+
+            if (result.flags & NGX_HTTP_TSFACE_TRAIL_ROTATED && n++ == 0) {
+                snprintf(command, sizeof(command), "cp %s.chain %s.older",
+                         path, path);
+                check(system(command) == 0, "kept");
+            }
+        }
+
+        snprintf(name, sizeof(name), "%s.chain", path);
+
+        switch (how) {
+        case 0:
+        case 1:
+            check(unlink(name) == 0, "lost");
+            break;
+
+        case 2:
+        case 3:
+            check(truncate(name, how == 2 ? 0 : 60) == 0, "cut");
+            break;
+
+        default:
+            snprintf(command, sizeof(command), "cp %s.older %s", path, name);
+            check(system(command) == 0, "an older one");
+        }
+
+        /* what is no file of the trail's, or not its last */
+
+        snprintf(name, sizeof(name), "%s.000000000000", path);
+        close(open(name, O_WRONLY|O_CREAT, 0600));
+        snprintf(name, sizeof(name), "%s.999999999999.gz", path);
+        close(open(name, O_WRONLY|O_CREAT, 0600));
+        snprintf(name, sizeof(name), "%s.999999999999", path);
+        check(mkdir(name, 0700) == 0, "a directory");
+
+        if (how % 2) {
+            ngx_http_tsface_trail_file_free(a);
+            a = opened(0, -1, 5, NULL, 3000);
+        }
+
+        check(add(a, 1, &result) == NGX_OK && result.reason != NULL
+              && strcmp(result.reason, "rotated") == 0, "%d: %s", how,
+              result.reason);
+
+        snprintf(name, sizeof(name), "%s.999999999999.gz", path);
+        unlink(name);
+        snprintf(name, sizeof(name), "%s.999999999999", path);
+        rmdir(name);
+
+        see_all(&seen);
+        check(seen.rotates == 3 && seen.opens == 4, "%lu %lu", seen.rotates,
+              seen.opens);
+
+        ngx_http_tsface_trail_file_free(a);
+        ngx_http_tsface_trail_file_free(b);
+    }
+
+    done("PATH.chain is lost just when the file was rotated");
+}
+
+
 static void
 copies(void)
 {
@@ -769,6 +848,7 @@ main(void)
     key_changes();
     killed();
     rotation();
+    chain_lost();
     copies();
 
     for (i = 0; i < KEYS; i++) {
