@@ -256,6 +256,13 @@ my %forged = (
     'and then the one before it comes back' => [ 0, change('D',
         previous_key_id => $id{B}, proof => $key{B}), change('B'),
         $intent[1] ],
+    'the old key is taken back, with a proof, and brings in another' => [ 0,
+        change('A', previous_key_id => $id{B}, proof => $key{B}), $intent[0],
+        change('D', previous_key_id => $id{A}, proof => $key{A}) ],
+    'the one it was taken back from does' => [ 1,
+        change('A', previous_key_id => $id{B}, proof => $key{B}), $intent[0],
+        change('B'), $intent[1],
+        change('D', previous_key_id => $id{B}, proof => $key{B}) ],
     'but not the one before that' => [ 1, change('D',
         previous_key_id => $id{B}, proof => $key{B}), change('A') ],
 );

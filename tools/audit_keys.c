@@ -155,13 +155,23 @@ tsface_audit_keyring_change(tsface_audit_keyring_t *ring,
 
         ring->latest = key;
 
-    } else if (key == ring->latest || key == ring->before) {
+    } else if (key == ring->latest) {
 
-        /* as it was: or a worker of before or after a reload, in turn */
+        /* as it was, or again a worker of after a reload */
 
-    } else if (tsface_audit_keys_proven(ring->latest, key, line, seq, mac)
-               || tsface_audit_keys_accepted(ring->keys, ring->id))
-    {
+    } else if (tsface_audit_keys_proven(ring->latest, key, line, seq, mac)) {
+
+        /* with a proof the key before may come back, and stay */
+
+        ring->before = ring->latest;
+        ring->latest = key;
+        ring->changes++;
+
+    } else if (key == ring->before) {
+
+        /* a worker of before a reload */
+
+    } else if (tsface_audit_keys_accepted(ring->keys, ring->id)) {
         ring->before = ring->latest;
         ring->latest = key;
         ring->changes++;
