@@ -33,6 +33,8 @@ static void ngx_http_tsface_trail_lines(ngx_conf_t *cf,
     const ngx_http_tsface_secret_t *secret, const char *directive);
 static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
     const ngx_array_t *trails, ngx_http_tsface_trail_t *trail);
+static ngx_int_t ngx_http_tsface_trail_apart(ngx_conf_t *cf,
+    const ngx_http_tsface_trail_t *trail, const ngx_http_tsface_trail_t *file);
 
 
 /* Bytes; the file's every 32 bytes of key are 256 bits, as SHA-256 has. */
@@ -408,17 +410,7 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
         return NGX_ERROR;
     }
 
-    /* all that begins with the trail's name is taken for a file of its own */
-
-    if (trail->checkpoint_file.len >= trail->path.len
-        && ngx_memcmp(trail->checkpoint_file.data, trail->path.data,
-                      trail->path.len)
-           == 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"checkpoint_file\" of tsface_audit_trail \"%V\" "
-                           "must not begin with the name of its \"file\"",
-                           &trail->name);
+    if (ngx_http_tsface_trail_apart(cf, trail, trail) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -434,6 +426,12 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
                                "tsface_audit_trail \"%V\" has the file \"%V\" "
                                "that \"%V\" has: give each its own",
                                &trail->name, &trail->path, &other[i]->name);
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_tsface_trail_apart(cf, trail, other[i]) != NGX_OK
+            || ngx_http_tsface_trail_apart(cf, other[i], trail) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -538,6 +536,32 @@ failed:
                            result.call ? result.call : "malloc()",
                            path, result.suffix, &trail->name);
     }
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * All that begins with a trail's name is taken for a file of its own, and what
+ * is appended there without its lock breaks its chain.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_apart(ngx_conf_t *cf,
+    const ngx_http_tsface_trail_t *trail, const ngx_http_tsface_trail_t *file)
+{
+    if (trail->checkpoint_file.len < file->path.len
+        || ngx_memcmp(trail->checkpoint_file.data, file->path.data,
+                      file->path.len)
+           != 0)
+    {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"checkpoint_file\" of tsface_audit_trail \"%V\" "
+                       "must not begin with the name of the \"file\" of "
+                       "\"%V\"", &trail->name, &file->name);
 
     return NGX_ERROR;
 }

@@ -360,7 +360,17 @@ my @refused = (
     [ 'checkpoint_file beside file', { trail_more =>
         'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
         . 'checkpoint_file %%DIR%%/trail/trail.jsonl.checkpoints;' },
-        qr/"checkpoint_file" of .* must not begin with the name of its "file"/ ],
+        qr/"checkpoint_file" of .* must not begin with the .* "file" of "trail"/ ],
+    map({ my ($how, $mine, $theirs) = @$_;
+        [ "checkpoint_file is the file of $how trail", { trail_more => $mine,
+            http => 'tsface_audit_trail other {'
+            . ' file %%DIR%%/trail/other.jsonl;'
+            . " key file:%%DIR%%/secrets/audit.key; $theirs }" },
+        qr/"checkpoint_file" of .* must not begin with the .* "file" of "/ ] }
+        [ 'a later', 'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+            . 'checkpoint_file %%DIR%%/trail/other.jsonl;', '' ],
+        [ 'an earlier', '', 'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
+            . 'checkpoint_file %%DIR%%/trail/trail.jsonl.0;' ]),
     [ 'checkpoint_file that is none', { trail_more =>
         'checkpoint_key file:%%DIR%%/secrets/ed25519.pem;'
         . 'checkpoint_file %%DIR%%/secrets/good;' },

@@ -42,7 +42,7 @@ typedef struct {
  * Where a chain is: begins as zeros but for keys.  A proven change goes from
  * latest to another key, which is latest then.  Workers that a reload has yet
  * to end still have the key before, and go back to it without a proof: to
- * that one only, and it can bring in no third.
+ * that one only, and it can bring in no third.  With a proof it is the latest.
  */
 typedef struct {
     const tsface_audit_keys_t     *keys;
