@@ -373,4 +373,19 @@ is +($t->records)[-1]{type}, 'checkpoint', 'but when the workers leave';
 is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
     $trail), 0, 'whole' or diag $said;
 
+# --- the trail has another name after a reload, and the same file
+
+my $renamed = conf() =~ s/(tsface_audit(?:_trail)?\s+)trail\b/$1renamed/gr;
+$t->reload($renamed);
+is $t->revoke("user-$_")->status, 204, 'renamed: revoked' for 1 .. 20;
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $said;
+@whole = lines($trail);
+my ($mid) = grep { $whole[$_] =~ /"type":"checkpoint","trail":"renamed"/ }
+    0 .. $#whole;
+$t->write_file('tmp/cut', join '', @whole[0 .. $mid]);
+is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    "$dir/tmp/cut"), 1, 'cut behind a checkpoint of the other name';
+like $said, qr/cut: a checkpoint of seq \d+ is known/, 'it says so';
+
 done_testing;

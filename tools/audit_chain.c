@@ -194,6 +194,10 @@ tsface_audit_chain_checkpoint(tsface_audit_chain_t *chain,
         }
     }
 
+    /* a reload may have given the trail another name */
+
+    tsface_audit_chain_name(chain, line);
+
     chain->nsigned++;
     chain->last_signed = mark.seq;
 
