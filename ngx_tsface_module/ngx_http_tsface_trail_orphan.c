@@ -23,6 +23,9 @@
 /* other files of the directory that are looked at */
 #define NGX_HTTP_TSFACE_TRAIL_ORPHAN_FILES   1024
 
+/* of those, how many are read: small ones are soon full and rotated away */
+#define NGX_HTTP_TSFACE_TRAIL_ORPHAN_BACK    32
+
 
 struct ngx_http_tsface_trail_orphan_s {
     ngx_http_tsface_trail_file_t         *file;
@@ -47,9 +50,11 @@ struct ngx_http_tsface_trail_orphan_s {
 static ngx_int_t ngx_http_tsface_trail_orphan_scan(
     ngx_http_tsface_trail_orphan_t *orphan, uint64_t window);
 static ngx_int_t ngx_http_tsface_trail_orphan_previous(
-    ngx_http_tsface_trail_orphan_t *orphan, uint64_t window);
+    ngx_http_tsface_trail_orphan_t *orphan, uint64_t window, uint64_t before,
+    ngx_uint_t files);
 static int ngx_http_tsface_trail_orphan_find(
-    ngx_http_tsface_trail_orphan_t *orphan, struct stat *sb);
+    ngx_http_tsface_trail_orphan_t *orphan, uint64_t before, uint64_t *seq,
+    struct stat *sb);
 static int ngx_http_tsface_trail_orphan_open(
     ngx_http_tsface_trail_orphan_t *orphan, DIR *d, const char *name,
     uint64_t *seq, struct stat *sb);
@@ -203,7 +208,9 @@ ngx_http_tsface_trail_orphan_scan(ngx_http_tsface_trail_orphan_t *orphan,
         /* compared with its inode number, as it is not ours to read twice */
 
         orphan->fd = fd;
-        rc = ngx_http_tsface_trail_orphan_previous(orphan, window - size);
+        rc = ngx_http_tsface_trail_orphan_previous(orphan, window - size,
+                                           UINT64_MAX,
+                                           NGX_HTTP_TSFACE_TRAIL_ORPHAN_BACK);
         orphan->fd = -1;
     }
 
@@ -220,25 +227,35 @@ ngx_http_tsface_trail_orphan_scan(ngx_http_tsface_trail_orphan_t *orphan,
 
 
 /*
- * A file that was rotated away just before the crash.  It need not be the one
- * before: if the seq does not go on, nothing that is in it counts.
+ * A file that was rotated away just before the crash, and those before it that
+ * the window reaches.  It need not be the one before: if the seq does not go
+ * on, nothing that is in it counts.
  */
 
 static ngx_int_t
 ngx_http_tsface_trail_orphan_previous(ngx_http_tsface_trail_orphan_t *orphan,
-    uint64_t window)
+    uint64_t window, uint64_t before, ngx_uint_t files)
 {
     int          fd, current;
-    uint64_t     size;
+    uint64_t     seq, size;
     ngx_int_t    rc;
     struct stat  sb;
 
-    fd = ngx_http_tsface_trail_orphan_find(orphan, &sb);
+    fd = ngx_http_tsface_trail_orphan_find(orphan, before, &seq, &sb);
     if (fd == -1) {
         return NGX_OK;
     }
 
     size = sb.st_size;
+
+    if (size < window && files > 1) {
+        rc = ngx_http_tsface_trail_orphan_previous(orphan, window - size, seq,
+                                                   files - 1);
+        if (rc != NGX_OK) {
+            (void) close(fd);
+            return rc;
+        }
+    }
 
     current = orphan->fd;
 
@@ -254,11 +271,14 @@ ngx_http_tsface_trail_orphan_previous(ngx_http_tsface_trail_orphan_t *orphan,
 }
 
 
-/* The other file whose name begins with PATH, and which ends last. */
+/*
+ * The other file whose name begins with PATH, and which ends last of those
+ * that end in a seq below before.
+ */
 
 static int
 ngx_http_tsface_trail_orphan_find(ngx_http_tsface_trail_orphan_t *orphan,
-    struct stat *sb)
+    uint64_t before, uint64_t *ends, struct stat *sb)
 {
     int             fd, found;
     DIR            *d;
@@ -302,7 +322,7 @@ ngx_http_tsface_trail_orphan_find(ngx_http_tsface_trail_orphan_t *orphan,
         fd = ngx_http_tsface_trail_orphan_open(orphan, d, de->d_name, &seq,
                                                &other);
 
-        if (fd != -1 && seq > last) {
+        if (fd != -1 && seq > last && seq < before) {
 
             if (found != -1) {
                 (void) close(found);
@@ -320,6 +340,8 @@ ngx_http_tsface_trail_orphan_find(ngx_http_tsface_trail_orphan_t *orphan,
     }
 
     (void) closedir(d);
+
+    *ends = last;
 
     return found;
 }

@@ -40,8 +40,8 @@ ngx_http_tsface_trail_orphan_t *ngx_http_tsface_trail_orphan_new(
 void ngx_http_tsface_trail_orphan_free(ngx_http_tsface_trail_orphan_t *orphan);
 
 /*
- * Reads back the last window bytes of the trail, the file before included if
- * it is in the same directory, and closes what is open and nobody's.  May be
+ * Reads back the last window bytes of the trail, the files before included if
+ * they are in the same directory, and closes what is open and nobody's.  May be
  * called by many processes at once: one of them does it.  NGX_ERROR: result
  * says why, stat what was done nevertheless.  Blocks; holds the trail's lock
  * only to look once more, and to append.

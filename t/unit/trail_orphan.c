@@ -587,6 +587,38 @@ test_rotated(void)
 }
 
 
+/* Small files, filled and rotated while a request was under way. */
+
+static void
+test_small(void)
+{
+    int                            i;
+    char                           name[320];
+    ngx_http_tsface_trail_file_t  *file;
+
+    fresh();
+
+    dead(PID, "a b");
+
+    file = writer(PID + 1);
+
+    for (i = 0; i < 12; i++) {
+        snprintf(name, sizeof(name), "%s.%d", path, i);
+        rename(path, name);
+        intent(file, PID + 1, "z");
+        outcome(file, PID + 1, "z");
+    }
+
+    ngx_http_tsface_trail_file_free(file);
+
+    check(close_all(3000, NULL) == 0, "not beyond the window");
+    check(close_all(WINDOW, NULL) == 2, "found, twelve files before");
+    check(close_all(WINDOW, NULL) == 0, "none is left");
+
+    done("files before the one before, too");
+}
+
+
 static void
 test_many(void)
 {
@@ -825,6 +857,7 @@ main(void)
     test_others();
     test_gap();
     test_rotated();
+    test_small();
     test_many();
     test_window();
     test_meanwhile(1);
