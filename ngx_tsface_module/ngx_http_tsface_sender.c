@@ -315,6 +315,7 @@ ngx_http_tsface_sender_run(ngx_http_tsface_sender_t *sender)
     job->commit = sender->commit;
     job->release = !sender->commit && sender->release;
     job->read = !sender->release && sender->read && !sender->sending;
+    job->sending = sender->sending;
     job->limit = sender->limit;
 
     sender->commit = 0;

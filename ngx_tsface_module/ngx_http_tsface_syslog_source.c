@@ -56,7 +56,7 @@ struct ngx_http_tsface_syslog_source_s {
 
 
 static void ngx_http_tsface_syslog_source_release(
-    ngx_http_tsface_syslog_source_t *source);
+    ngx_http_tsface_syslog_source_t *source, ngx_uint_t sending);
 static ngx_int_t ngx_http_tsface_syslog_source_commit(
     ngx_http_tsface_syslog_source_t *source,
     ngx_http_tsface_syslog_job_t *job);
@@ -137,7 +137,7 @@ ngx_http_tsface_syslog_source_new(
 void
 ngx_http_tsface_syslog_source_free(ngx_http_tsface_syslog_source_t *source)
 {
-    ngx_http_tsface_syslog_source_release(source);
+    ngx_http_tsface_syslog_source_release(source, 0);
 
     ngx_http_tsface_trail_node_free(&source->sent.node);
     ngx_http_tsface_trail_node_free(&source->chain);
@@ -158,7 +158,7 @@ ngx_http_tsface_syslog_source_step(ngx_http_tsface_syslog_source_t *source,
     job->skipped = 0;
 
     if (job->release) {
-        ngx_http_tsface_syslog_source_release(source);
+        ngx_http_tsface_syslog_source_release(source, job->sending);
         job->rc = NGX_OK;
         return;
     }
@@ -176,7 +176,7 @@ ngx_http_tsface_syslog_source_step(ngx_http_tsface_syslog_source_t *source,
     }
 
     if (job->rc != NGX_OK) {
-        ngx_http_tsface_syslog_source_release(source);
+        ngx_http_tsface_syslog_source_release(source, job->sending);
         return;
     }
 
@@ -195,14 +195,21 @@ ngx_http_tsface_syslog_source_step(ngx_http_tsface_syslog_source_t *source,
 }
 
 
+/* sending: the event loop is reading the batch, while PATH.sent is lost. */
+
 static void
-ngx_http_tsface_syslog_source_release(ngx_http_tsface_syslog_source_t *source)
+ngx_http_tsface_syslog_source_release(ngx_http_tsface_syslog_source_t *source,
+    ngx_uint_t sending)
 {
     ngx_http_tsface_syslog_source_close(source);
     ngx_http_tsface_syslog_files_free(&source->files);
 
     ngx_http_tsface_syslog_sent_release(&source->sent);
     ngx_http_tsface_trail_node_close(&source->chain);
+
+    if (sending) {
+        return;
+    }
 
     free(source->in.data);
     free(source->out.data);

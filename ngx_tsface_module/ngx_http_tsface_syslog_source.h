@@ -53,6 +53,7 @@ typedef struct {
     unsigned          release:1;   /* and nothing else */
     unsigned          commit:1;    /* the last batch was taken */
     unsigned          read:1;
+    unsigned          sending:1;   /* the last batch still is: it stays */
     size_t            limit;       /* bytes of records to read, about */
 
     /*
@@ -66,7 +67,10 @@ typedef struct {
     uint64_t          behind;      /* the seq that came after them */
     ngx_uint_t        skipped;     /* lines that are no records */
 
-    /* the batch, if it was read: good until the next step that reads */
+    /*
+     * The batch, if it was read: good until the next step that reads, or
+     * that has not "sending".
+     */
     ngx_uint_t        n;           /* records */
     uint64_t          first;       /* seq */
     uint64_t          last;

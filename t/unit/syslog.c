@@ -20,6 +20,7 @@
 #include "tap.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <sys/syscall.h>
 
 #include "ngx_http_tsface_syslog_files.h"
@@ -414,6 +415,7 @@ step(int commit, int reads)
     job.release = 0;
     job.commit = commit;
     job.read = reads;
+    job.sending = 0;
     job.limit = NGX_HTTP_TSFACE_SYSLOG_BATCH;
     job.n = 0;
 
@@ -847,7 +849,9 @@ changes(void)
 static void
 failures(void)
 {
-    char  name[320];
+    char                              name[320];
+    u_char                           *copy;
+    ngx_http_tsface_syslog_source_t  *other;
 
     clean();
     restart();
@@ -885,6 +889,41 @@ failures(void)
           (unsigned long) job.flags);
 
     done("failures");
+
+    /* a batch that is being sent stays, whatever becomes of PATH.sent */
+
+    (void) mallopt(M_PERTURB, 0x5a);
+
+    clean();
+    restart();
+    append("", 1, 1000, 1, 0);
+    check(step(0, 1) == NGX_OK && job.n, "%lu", (unsigned long) job.n);
+
+    copy = block(job.len);
+    memcpy(copy, job.data, job.len);
+
+    gone(".sent");
+    check(mkdir(name, 0700) == 0, "%d", errno);
+    job.read = 0;
+    job.sending = 1;
+    ngx_http_tsface_syslog_source_step(source, &job);
+    check(job.rc == NGX_ERROR, "%d", (int) job.rc);
+    check(memcmp(copy, job.data, job.len) == 0, "it can't be opened");
+
+    check(rmdir(name) == 0, "%d", errno);
+    ngx_http_tsface_syslog_source_step(source, &job);
+    check(job.rc == NGX_OK, "%d", (int) job.rc);
+    move(".sent", ".away");
+    other = source;
+    source = begin();
+    check(step(0, 0) == NGX_OK, "%d", (int) job.rc);
+    job.sending = 1;
+    ngx_http_tsface_syslog_source_step(other, &job);
+    check(job.rc == NGX_BUSY, "%d", (int) job.rc);
+    check(memcmp(copy, job.data, job.len) == 0, "it is another one's");
+    ngx_http_tsface_syslog_source_free(other);
+
+    done("a batch under way");
 }
 
 
