@@ -31,6 +31,8 @@ static ngx_int_t ngx_http_tsface_trail_required(ngx_conf_t *cf,
     ngx_http_tsface_trail_t *trail);
 static void ngx_http_tsface_trail_lines(ngx_conf_t *cf,
     const ngx_http_tsface_secret_t *secret, const char *directive);
+static ngx_uint_t ngx_http_tsface_trail_beside(const ngx_str_t *path,
+    const ngx_str_t *file);
 static ngx_int_t ngx_http_tsface_trail_path(ngx_conf_t *cf,
     const ngx_array_t *trails, ngx_http_tsface_trail_t *trail);
 static ngx_int_t ngx_http_tsface_trail_apart(ngx_conf_t *cf,
@@ -386,6 +388,26 @@ ngx_http_tsface_trail_lines(ngx_conf_t *cf,
 }
 
 
+/* Would path be taken for a renamed file of the trail that file is of? */
+
+static ngx_uint_t
+ngx_http_tsface_trail_beside(const ngx_str_t *path, const ngx_str_t *file)
+{
+    u_char  *rest, *last;
+
+    if (path->len <= file->len
+        || ngx_memcmp(path->data, file->data, file->len) != 0)
+    {
+        return 0;
+    }
+
+    rest = path->data + file->len;
+    last = path->data + path->len;
+
+    return ngx_strlchr(rest, last, '/') == NULL;
+}
+
+
 /*
  * Looks at the file before a reload is committed, and makes it, with a mode
  * that nginx's own opening of it, below, would not give.
@@ -432,6 +454,18 @@ ngx_http_tsface_trail_path(ngx_conf_t *cf, const ngx_array_t *trails,
         if (ngx_http_tsface_trail_apart(cf, trail, other[i]) != NGX_OK
             || ngx_http_tsface_trail_apart(cf, other[i], trail) != NGX_OK)
         {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_tsface_trail_beside(&trail->path, &other[i]->path)
+            || ngx_http_tsface_trail_beside(&other[i]->path, &trail->path))
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the files \"%V\" and \"%V\" of "
+                               "tsface_audit_trail \"%V\" and \"%V\" are in "
+                               "one folder, and one name begins with the other",
+                               &trail->path, &other[i]->path,
+                               &trail->name, &other[i]->name);
             return NGX_ERROR;
         }
     }

@@ -231,6 +231,13 @@ my @refused = (
     [ 'two trails with one file', { http => 'tsface_audit_trail trail2 { '
         . 'file %%DIR%%/trail/trail.jsonl; key file:%%DIR%%/secrets/audit.key; }' },
         qr/trail\.jsonl/ ],
+    [ 'a trail beside a shorter name', { http => 'tsface_audit_trail trail2 { '
+        . 'file %%DIR%%/trail/trail.jsonl-2; '
+        . 'key file:%%DIR%%/secrets/audit.key; }' },
+        qr/one name begins with the other/ ],
+    [ 'a trail beside a longer name', { http => 'tsface_audit_trail trail2 { '
+        . 'file %%DIR%%/trail/trail; key file:%%DIR%%/secrets/audit.key; }' },
+        qr/one name begins with the other/ ],
     [ 'two limits with one name', { http =>
         'tsface_limit_zone $uri zone=lim:1m rate=1r/s;' }, qr/lim/ ],
     [ 'unknown region', { region => 'region mars;' }, qr/mars.*sbx|region.*mars/ ],
