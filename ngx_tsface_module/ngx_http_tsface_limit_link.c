@@ -19,7 +19,7 @@
 /* ms of service after which failures are forgotten */
 #define NGX_HTTP_TSFACE_LINK_GOOD       1000
 
-/* from node to node of a cluster, until one of them keeps the keys */
+/* from node to node of a cluster, until one of them decides a request */
 #define NGX_HTTP_TSFACE_LINK_MOVES      5
 
 /* anything but a failure */
@@ -161,6 +161,10 @@ ngx_http_tsface_limit_link_resend(ngx_http_tsface_limit_link_t *link,
 void
 ngx_http_tsface_limit_link_succeeded(ngx_http_tsface_limit_link_t *link)
 {
+    /* not before: a node may keep the probe, and send all else away */
+
+    link->moves = 0;
+
     if (link->fails
         && link->state == NGX_HTTP_TSFACE_STORE_UP
         && ngx_current_msec - link->well >= NGX_HTTP_TSFACE_LINK_GOOD)
@@ -406,7 +410,6 @@ ngx_http_tsface_link_up(ngx_http_tsface_limit_link_t *link)
 
     ngx_http_tsface_link_state(link, NGX_HTTP_TSFACE_STORE_UP);
 
-    link->moves = 0;
     link->well = ngx_current_msec;
 
     if (!link->told) {

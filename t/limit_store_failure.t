@@ -280,6 +280,18 @@ for my $case (@answers) {
 cmp_ok status('fake')->{undecided}{local}, '>=', scalar(@answers) - 2,
     'decided by the share';
 
+# --- it takes the probe, and sends all else to itself, which is not for ever
+
+$fake->says('', '');
+$t->reload;
+ok up('fake'), 'up';
+my $errors = status('fake')->{failures}{error};
+$fake->says('EVALSHA', '-MOVED 1 127.0.0.1:' . $fake->port . "\r\n");
+ok $t->wait_for(sub {
+    ask('fake', 'moved');
+    return status('fake')->{failures}{error} > $errors;
+}, 10), 'moved from node to node: a failure at last';
+
 unlike $t->error_log, qr/a password of the store/, 'no error is quoted';
 
 done_testing;
