@@ -517,6 +517,15 @@ ngx_http_tsface_link_fail(ngx_http_tsface_limit_link_t *link,
         ngx_http_tsface_link_tell(link, failure, words);
     }
 
+    /* servers close what is idle, where nothing can have succeeded */
+
+    if (failure == NGX_HTTP_TSFACE_STORE_CLOSED
+        && link->state == NGX_HTTP_TSFACE_STORE_UP
+        && ngx_current_msec - link->well >= NGX_HTTP_TSFACE_LINK_GOOD)
+    {
+        link->fails = 0;
+    }
+
     ngx_http_tsface_link_state(link, NGX_HTTP_TSFACE_STORE_DOWN);
 
     link->moved = 0;
