@@ -70,6 +70,49 @@ ngx_http_tsface_admission_step(ngx_http_request_t *r,
 }
 
 
+ngx_int_t
+ngx_http_tsface_admission_send(ngx_http_tsface_ctx_t *ctx)
+{
+    uint64_t                         wait, retry;
+    ngx_uint_t                       events;
+    ngx_http_tsface_slot_t          *slot;
+    ngx_http_tsface_gate_verdict_e   verdict;
+
+    if (!ctx->admitted) {
+        return NGX_OK;
+    }
+
+    slot = ngx_http_tsface_token_slot(ctx->credentials->token);
+    retry = 0;
+
+    verdict = ngx_http_tsface_slot_send(ctx->zone, slot,
+                                        &ctx->credentials->gate, &ctx->ticket,
+                                        &wait, &retry, &events);
+
+    ngx_http_tsface_admission_log(ctx, slot, events);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
+                   "tsface gate before sending: %d, wait:%uLus retry:%uLus",
+                   (int) verdict, wait, retry);
+
+    if (verdict != NGX_HTTP_TSFACE_GATE_OK) {
+        ctx->problem = ngx_http_tsface_admission_problems[verdict];
+        ctx->extra.retry_after = ngx_http_tsface_admission_retry(retry);
+
+        return NGX_DECLINED;
+    }
+
+    if (wait == 0) {
+        return NGX_OK;
+    }
+
+    ngx_http_tsface_transaction_wait(ctx, NGX_HTTP_TSFACE_WAIT_TURN,
+                                     (ngx_msec_t) ((wait + 999) / 1000));
+
+    return NGX_AGAIN;
+}
+
+
 /*
  * In whole seconds, never too early, and not the same for all: or those that
  * were refused at one moment would all be back at another.
@@ -92,7 +135,7 @@ ngx_http_tsface_admission_again(ngx_http_tsface_ctx_t *ctx)
     if (ctx->admitted) {
         ngx_http_tsface_slot_enter_again(ctx->zone,
                           ngx_http_tsface_token_slot(ctx->credentials->token),
-                          &ctx->credentials->gate);
+                          &ctx->credentials->gate, &ctx->ticket);
     }
 }
 

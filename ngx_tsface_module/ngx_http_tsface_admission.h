@@ -22,6 +22,12 @@
 ngx_int_t ngx_http_tsface_admission_step(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
 
+/*
+ * For the step that sends, right before it does: NGX_OK, it may; NGX_AGAIN, it
+ * waits for its turn, and asks again; NGX_DECLINED, it may not any more.
+ */
+ngx_int_t ngx_http_tsface_admission_send(ngx_http_tsface_ctx_t *ctx);
+
 /* A second attempt of the same transaction. */
 void ngx_http_tsface_admission_again(ngx_http_tsface_ctx_t *ctx);
 

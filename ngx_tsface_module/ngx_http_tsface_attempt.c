@@ -137,6 +137,7 @@ ngx_int_t
 ngx_http_tsface_attempt_forward(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed)
 {
+    ngx_int_t                       rc;
     ngx_msec_t                      retry;
     ngx_http_tsface_addrs_t        *addrs;
     ngx_http_tsface_attempt_t      *attempt;
@@ -167,6 +168,14 @@ ngx_http_tsface_attempt_forward(ngx_http_request_t *r,
     }
 
     ngx_http_tsface_resolve_release(addrs);
+
+    /* disk, token and address may have taken long, and for many at once */
+
+    rc = ngx_http_tsface_admission_send(ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     attempt = ngx_palloc(r->pool, sizeof(ngx_http_tsface_attempt_t));
     if (attempt == NULL) {

@@ -17,6 +17,9 @@
 /* When to ask again, where it depends on when another request ends. */
 #define NGX_HTTP_TSFACE_GATE_RETRY        1000000
 
+/* How long one that is in waits for its turn to be sent. */
+#define NGX_HTTP_TSFACE_GATE_QUEUE        10000000
+
 
 static ngx_uint_t ngx_http_tsface_gate_settle(ngx_http_tsface_gate_t *gate,
     const ngx_http_tsface_gate_conf_t *conf, uint64_t now);
@@ -140,6 +143,7 @@ ngx_http_tsface_gate_enter(ngx_http_tsface_gate_t *gate,
     ticket->epoch = gate->epoch;
     ticket->probe = probing ? gate->probe : 0;
     ticket->counted = (holder != NULL);
+    ticket->send_at = 0;
 
     if (holder) {
 
@@ -150,6 +154,71 @@ ngx_http_tsface_gate_enter(ngx_http_tsface_gate_t *gate,
 
         holder->n++;
     }
+
+    return NGX_HTTP_TSFACE_GATE_OK;
+}
+
+
+ngx_http_tsface_gate_verdict_e
+ngx_http_tsface_gate_send(ngx_http_tsface_gate_t *gate,
+    const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t now, uint64_t *wait,
+    uint64_t *retry, ngx_uint_t *events)
+{
+    uint64_t                       clock;
+    ngx_http_tsface_gcra_result_t  gcra;
+
+    *wait = 0;
+    *events = ngx_http_tsface_gate_settle(gate, conf, now);
+
+    if (gate->throttled_until) {
+        *retry = gate->throttled_until - now;
+        return NGX_HTTP_TSFACE_GATE_THROTTLED;
+    }
+
+    /* one that was let in before an outage is no probe */
+
+    if (conf->failures && gate->breaker != NGX_HTTP_TSFACE_BREAKER_CLOSED
+        && (ticket->probe == 0 || ticket->probe != gate->probe))
+    {
+        *retry = ngx_http_tsface_gate_since(gate->open_until, now);
+
+        if (*retry == 0) {
+            *retry = NGX_HTTP_TSFACE_GATE_RETRY;
+        }
+
+        return NGX_HTTP_TSFACE_GATE_UNAVAILABLE;
+    }
+
+    if (conf->rate.rate == 0) {
+        return NGX_HTTP_TSFACE_GATE_OK;
+    }
+
+    if (ticket->send_at == 0) {
+        clock = ngx_http_tsface_gate_pace(gate, conf, now);
+
+        ngx_http_tsface_gcra_decide(&conf->rate, NGX_HTTP_TSFACE_GATE_QUEUE,
+                                    gate->sent, clock, &gcra);
+
+        if (gcra.retry) {
+            *retry = ngx_http_tsface_gate_unclock(gate, conf, gcra.retry, now);
+            return NGX_HTTP_TSFACE_GATE_BUSY;
+        }
+
+        gate->sent = gcra.tat;
+        ticket->send_at = now;
+
+        if (gcra.wait) {
+            ticket->send_at += ngx_http_tsface_gate_unclock(gate, conf,
+                                                            gcra.wait, now);
+
+            /* or as many would be let in as go, and all wait for ever */
+
+            gate->tat = ngx_max(gate->tat, gate->sent);
+        }
+    }
+
+    *wait = ngx_http_tsface_gate_since(ticket->send_at, now);
 
     return NGX_HTTP_TSFACE_GATE_OK;
 }
@@ -250,9 +319,12 @@ ngx_http_tsface_gate_concurrency(const ngx_http_tsface_gate_t *gate,
 
 void
 ngx_http_tsface_gate_again(ngx_http_tsface_gate_t *gate,
-    const ngx_http_tsface_gate_conf_t *conf, uint64_t now)
+    const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t now)
 {
     uint64_t  clock;
+
+    ticket->send_at = 0;
 
     if (conf->rate.rate == 0) {
         return;
@@ -281,6 +353,7 @@ ngx_http_tsface_gate_pace(ngx_http_tsface_gate_t *gate,
 
         last = clock + conf->rate.tolerance + conf->rate.interval;
         gate->tat = ngx_min(gate->tat, last);
+        gate->sent = ngx_min(gate->sent, last);
     }
 
     return clock;
@@ -468,6 +541,7 @@ ngx_http_tsface_gate_slow_start(ngx_http_tsface_gate_t *gate,
 
     if (conf->rate.rate) {
         gate->tat = ngx_max(gate->tat, clock + conf->rate.tolerance);
+        gate->sent = ngx_max(gate->sent, clock + conf->rate.tolerance);
     }
 }
 

@@ -79,6 +79,7 @@ typedef struct {
     ngx_uint_t                epoch;
     ngx_uint_t                probe;            /* 0: it is none */
     ngx_uint_t                counted;          /* as one in flight */
+    uint64_t                  send_at;          /* its turn; 0: none yet */
 } ngx_http_tsface_gate_ticket_t;
 
 
@@ -108,7 +109,8 @@ typedef struct {
 
     /* the rate's clock stands still, and then runs slow, in a slow start */
     uint64_t                        interval;   /* that tat was made with */
-    uint64_t                        tat;
+    uint64_t                        tat;        /* of who was let in */
+    uint64_t                        sent;       /* of who was sent */
     uint64_t                        lag;        /* behind the real one */
     uint64_t                        slow_since; /* 0: no slow start */
 
@@ -137,9 +139,22 @@ ngx_http_tsface_gate_verdict_e ngx_http_tsface_gate_enter(
     int32_t pid, uint64_t now, ngx_http_tsface_gate_ticket_t *ticket,
     uint64_t *retry, ngx_uint_t *events);
 
+/*
+ * A request that is in is about to be sent, and may have waited in between for
+ * its token or the disk, with many others: they are not to go together, nor
+ * if the endpoint wants none by now.  On OK it waits for *wait, 0 if it is its
+ * turn, and is asked for again.  Otherwise as of enter(); leave() must be
+ * called in any case.
+ */
+ngx_http_tsface_gate_verdict_e ngx_http_tsface_gate_send(
+    ngx_http_tsface_gate_t *gate, const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t now, uint64_t *wait,
+    uint64_t *retry, ngx_uint_t *events);
+
 /* A request that is in is sent once more: the rate pays for it. */
 void ngx_http_tsface_gate_again(ngx_http_tsface_gate_t *gate,
-    const ngx_http_tsface_gate_conf_t *conf, uint64_t now);
+    const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t now);
 
 /*
  * A request is over.  retry_after: what its answer asked for, 0 if nothing.

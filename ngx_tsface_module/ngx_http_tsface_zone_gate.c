@@ -245,9 +245,41 @@ ngx_http_tsface_zone_gate_reap(ngx_http_tsface_zone_t *zone,
 }
 
 
+ngx_http_tsface_gate_verdict_e
+ngx_http_tsface_slot_send(ngx_shm_zone_t *shm_zone,
+    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t *wait, uint64_t *retry,
+    ngx_uint_t *events)
+{
+    uint64_t                         now;
+    ngx_http_tsface_zone_t          *zone;
+    ngx_http_tsface_zone_gate_t     *zg;
+    ngx_http_tsface_gate_verdict_e   verdict;
+
+    zone = shm_zone->data;
+    zg = slot->gate;
+
+    now = ngx_http_tsface_zone_gate_now();
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    verdict = ngx_http_tsface_gate_send(&zg->gate, conf, ticket, now, wait,
+                                        retry, events);
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (verdict != NGX_HTTP_TSFACE_GATE_OK) {
+        (void) ngx_atomic_fetch_add(&zg->refused[verdict], 1);
+    }
+
+    return verdict;
+}
+
+
 void
 ngx_http_tsface_slot_enter_again(ngx_shm_zone_t *shm_zone,
-    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf)
+    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket)
 {
     uint64_t                 now;
     ngx_http_tsface_zone_t  *zone;
@@ -256,7 +288,7 @@ ngx_http_tsface_slot_enter_again(ngx_shm_zone_t *shm_zone,
     now = ngx_http_tsface_zone_gate_now();
 
     ngx_shmtx_lock(&zone->shpool->mutex);
-    ngx_http_tsface_gate_again(&slot->gate->gate, conf, now);
+    ngx_http_tsface_gate_again(&slot->gate->gate, conf, ticket, now);
     ngx_shmtx_unlock(&zone->shpool->mutex);
 }
 

@@ -50,8 +50,14 @@ ngx_http_tsface_gate_verdict_e ngx_http_tsface_slot_enter(
     const ngx_http_tsface_gate_conf_t *conf,
     ngx_http_tsface_gate_ticket_t *ticket, uint64_t *retry,
     ngx_uint_t *events);
+ngx_http_tsface_gate_verdict_e ngx_http_tsface_slot_send(
+    ngx_shm_zone_t *zone, ngx_http_tsface_slot_t *slot,
+    const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket, uint64_t *wait, uint64_t *retry,
+    ngx_uint_t *events);
 void ngx_http_tsface_slot_enter_again(ngx_shm_zone_t *zone,
-    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf);
+    ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf,
+    ngx_http_tsface_gate_ticket_t *ticket);
 ngx_uint_t ngx_http_tsface_slot_leave(ngx_shm_zone_t *zone,
     ngx_http_tsface_slot_t *slot, const ngx_http_tsface_gate_conf_t *conf,
     const ngx_http_tsface_gate_ticket_t *ticket,

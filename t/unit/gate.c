@@ -276,10 +276,102 @@ budget(void)
     now++;
     check(enter(1, &t[3]) == OK, "so");
     now += 100 * MS;
-    ngx_http_tsface_gate_again(&gate, &conf, now);
+    ngx_http_tsface_gate_again(&gate, &conf, &t[3], now);
     check(enter(1, &t[3]) == BUSY && retry == 100 * MS, "a replay counts");
 
     done("the budget");
+}
+
+
+/* Those that were let in, and waited for something before they were sent. */
+static void
+turns(void)
+{
+    int       i;
+    uint64_t  wait;
+    ticket_t  t[16], probe;
+
+#define send(ticket)                                                          \
+    ngx_http_tsface_gate_send(&gate, &conf, ticket, now, &wait, &retry,       \
+                              &events)
+
+    fresh();
+    check(enter(1, &t[0]) == OK && send(&t[0]) == OK && wait == 0,
+          "no rate, no turns");
+
+    fresh();
+    rate(10, 1, 2);
+    for (i = 0; i < 12; i++) {
+        while (enter(1, &t[i]) != OK) {
+            now += retry;
+        }
+    }
+    now += 60 * S;
+    for (i = 0; i < 12; i++) {
+        check(send(&t[i]) == OK, "has a turn");
+        check(wait == (i < 3 ? 0 : (uint64_t) (i - 2) * 100 * MS),
+              "the burst, then one after the other");
+    }
+    check(send(&t[11]) == OK && wait == 900 * MS, "a turn is kept");
+    check(enter(1, &t[12]) == BUSY && retry == 1000 * MS,
+          "no other is let in meanwhile");
+    now += 300 * MS;
+    check(send(&t[5]) == OK && wait == 0, "it has come");
+    check(send(&t[6]) == OK && wait == 100 * MS, "the next one's has not");
+    ngx_http_tsface_gate_again(&gate, &conf, &t[0], now);
+    check(send(&t[0]) == OK && wait == 700 * MS, "a replay has another");
+
+    /* in time is in time */
+
+    fresh();
+    rate(10, 1, 0);
+    for (i = 0; i < 12; i++) {
+        check(enter(1, &t[i]) == OK, "let in");
+        check(send(&t[i]) == OK && wait == 0, "and sent");
+        now += 100 * MS;
+    }
+
+    fresh();
+    rate(1, 1, 15);
+    for (i = 0; i < 16; i++) {
+        check(enter(1, &t[i]) == OK, "let in");
+    }
+    rate(1, 1, 0);
+    for (i = 0; i < 11; i++) {
+        check(send(&t[i]) == OK && wait == (uint64_t) i * S, "has a turn");
+    }
+    check(send(&t[11]) == BUSY && retry == S, "that is too far ahead");
+
+    /* what has changed meanwhile */
+
+    fresh();
+    conf.retry_after_max = 60 * S;
+    check(enter(1, &t[0]) == OK && enter(1, &t[1]) == OK, "two");
+    (void) leave(1, &t[0], TOO_MANY, 7 * S);
+    check(send(&t[1]) == THROTTLED && retry == 7 * S, "a pause");
+    now += 7 * S;
+    check(send(&t[1]) == OK && events == UNTHROTTLED, "is over");
+
+    fresh();
+    conf.failures = 1;
+    conf.open = conf.open_max = 5 * S;
+    conf.probe = 10 * S;
+    check(enter(1, &t[0]) == OK && enter(1, &t[1]) == OK, "two");
+    (void) leave(1, &t[0], FAILED, 0);
+    check(send(&t[1]) == UNAVAIL && retry == 5 * S, "an outage");
+    now += 5 * S;
+    check(enter(1, &probe) == OK && probe.probe, "a probe");
+    check(send(&probe) == OK && wait == 0, "is sent");
+    check(send(&t[1]) == UNAVAIL && retry == S, "nothing else is");
+    now += 10 * S;
+    check(enter(2, &t[2]) == OK && t[2].probe, "it took too long");
+    check(send(&probe) == UNAVAIL, "and is none any more");
+    (void) leave(2, &t[2], ANSWERED, 0);
+    check(send(&t[1]) == OK && send(&probe) == OK, "the end of it");
+
+#undef send
+
+    done("turns");
 }
 
 
@@ -724,6 +816,7 @@ main(void)
     pauses();
     breaker();
     budget();
+    turns();
     others();
     slow_start();
     traces();
