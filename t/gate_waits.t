@@ -20,6 +20,7 @@ my $endpoint = $t->fake_server(sub {
         syswrite $fh, sprintf "%.6f %s\n", time, $request->{target} || '';
         my ($status) = ($request->{headers}{authorization} || '')
             =~ /Bearer status-(\d+)/;
+        $status = 401 if !$status && $request->{body} =~ /"user_id":"401/;
         print $socket !$status ? "HTTP/1.1 204 X\r\n\r\n"
             : "HTTP/1.1 $status X\r\nContent-Length: 0\r\n"
                 . ($status == 429 ? "Retry-After: 4\r\n\r\n" : "\r\n");
@@ -128,7 +129,6 @@ $sandbox->no_faults;
 my @answers = answers(@sockets);
 my $count = count(@answers);
 my @at = seen();
-diag explain $count;
 cmp_ok $count->{204}, '>=', 35, "$count->{204} were let through";
 is scalar @at, $count->{204}, 'and are sent';
 my $most = most(@at);
@@ -145,5 +145,53 @@ $sandbox->no_faults;
 is_deeply count(@answers), { '503 endpoint_throttled' => scalar @sockets },
     'those that waited are refused';
 is scalar(() = seen()), 0, 'none is sent';
+
+# --- an open breaker
+
+without_token('breaker failures=3 open=30s;');
+@sockets = send_off(1);
+is $t->revoke_me('status-500')->status, 500, 'it fails' for 1 .. 3;
+is gate()->{breaker}, 'open', 'the breaker is open';
+seen();
+$sandbox->no_faults;
+@answers = answers(@sockets);
+is_deeply count(@answers), { '503 endpoint_unavailable' => scalar @sockets },
+    'those that waited are refused';
+is scalar(() = seen()), 0, 'none is sent';
+
+# --- a second attempt
+
+$t->reload(conf("resource https://r" . ++$secrets . '.example.com;'));
+$t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10);
+$sandbox->fault(kind => 'hang', path => 'token', count => 'forever');
+seen();
+my $socket = connect_to($t->port(0)) || die;
+print $socket TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
+    json => { user_id => '401 x' }, headers => [ 'X-Caller', 'twice' ]);
+$socket->flush;
+ok $t->wait_for(sub { () = seen() }, 10), 'the first is sent';
+is $t->revoke_me('status-429')->status, 429, 'the endpoint wants a pause';
+seen();
+$sandbox->no_faults;
+my ($answer) = answers($socket);
+is $answer->status . ' ' . $answer->problem, '503 endpoint_throttled',
+    'the second is refused';
+is scalar(() = seen()), 0, 'and not sent';
+my @own = grep { ($_->{request_id} || '')
+    eq $answer->header('X-TSFace-Request-ID') } $t->records;
+is join(', ', map { join ' ', grep { defined } @$_{qw(type attempt upstream_status
+    reason)} } @own), 'intent 1, outcome 1 401, intent 2, '
+    . 'refusal 2 endpoint_throttled', 'and so it is recorded';
+
+# --- each intent has its end, and the gate has all it let through
+
+my %open;
+for my $record ($t->records) {
+    $open{$record->{request_id}}++ if $record->{type} eq 'intent';
+    $open{$record->{request_id}}-- if $record->{type} eq 'outcome'
+        || $record->{type} eq 'refusal' && $record->{attempt};
+}
+is scalar(grep { $_ } values %open), 0, 'each intent is closed once';
+is gate()->{in_flight}, 0, 'none is in flight';
 
 done_testing;
