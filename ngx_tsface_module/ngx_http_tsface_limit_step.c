@@ -30,7 +30,8 @@ ngx_int_t
 ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
     ngx_int_t resumed)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  level;
 
     if (ctx->limits.asked) {
         ctx->limits.asked = 0;
@@ -46,12 +47,19 @@ ngx_http_tsface_limit_step(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx,
         return NGX_OK;
     }
 
+    /* core prints the value of each variable that it puts into a key */
+
+    level = r->connection->log->log_level;
+    r->connection->log->log_level = level & ~NGX_LOG_DEBUG_HTTP;
+
     ctx->keying = 1;
 
     rc = ngx_http_tsface_limit_keys(r, ctx->conf->limits, &ctx->caller,
                                     &ctx->limits);
 
     ctx->keying = 0;
+
+    r->connection->log->log_level = level;
 
     if (rc == NGX_DECLINED) {
         return NGX_OK;
