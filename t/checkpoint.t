@@ -214,6 +214,22 @@ $t->write_file('tmp/cut', $whole[0]);
 is audit('verify', @key, @public, "$dir/tmp/cut"), 1, 'none at all';
 like $said, qr/without a checkpoint$/m, 'is not what was to be';
 
+# the record that files begin with is believed: what trail it says it is of
+# must not hide what is known
+
+my @later = @whole[5 .. $#whole - 1];
+$later[0] =~ s/"trail":"trail"/"trail":"other"/ or die;
+$t->write_file('tmp/cut', join '', @later);
+is audit('verify', @key, @public, "$dir/tmp/cut"), 0, 'it is believed';
+is audit('verify', @key, @public, '--checkpoints', $second, "$dir/tmp/cut"), 1,
+    'cut, and said to be another trail';
+like $said, qr/^NOT WHOLE: cut: a checkpoint of seq $last is known/m, 'found';
+
+is audit('verify', @key, @public, '--checkpoints',
+    $t->write_file('tmp/known', ''), $trail), 1, 'an empty second place';
+like $said, qr/^NOT WHOLE: ".*known" has no checkpoint of this trail$/m,
+    'proves nothing';
+
 # --- forged by one who has the key of the MACs
 
 # Seals lines anew from record n on, as far as they are changed.

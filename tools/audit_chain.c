@@ -12,7 +12,6 @@
 #include "audit_chain.h"
 
 
-#define TSFACE_AUDIT_TRAIL   ",\"trail\":\""
 #define TSFACE_AUDIT_REASON  ",\"reason\":\""
 
 
@@ -20,8 +19,6 @@ static tsface_audit_fault_e tsface_audit_chain_judge(
     tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq);
 static tsface_audit_fault_e tsface_audit_chain_checkpoint(
     tsface_audit_chain_t *chain, const ngx_str_t *line);
-static void tsface_audit_chain_name(tsface_audit_chain_t *chain,
-    const ngx_str_t *line);
 static ngx_uint_t tsface_audit_chain_marked(tsface_audit_chain_t *chain,
     uint64_t seq, const u_char *mac);
 
@@ -160,9 +157,12 @@ tsface_audit_chain_checkpoint(tsface_audit_chain_t *chain,
     tsface_audit_mark_t         mark;
     tsface_audit_checkpoint_e   rc;
 
-    if (chain->trail_len == 0) {
-        tsface_audit_chain_name(chain, line);
-    }
+    /*
+     * A trail may get another name, and the first record may only be
+     * believed: so it is of all the names that it ever had.
+     */
+
+    chain->trails |= tsface_audit_checkpoints_of(chain->checkpoints, line);
 
     rc = tsface_audit_checkpoint(chain->checkpoints, line, &text);
 
@@ -194,28 +194,10 @@ tsface_audit_chain_checkpoint(tsface_audit_chain_t *chain,
         }
     }
 
-    /* a reload may have given the trail another name */
-
-    tsface_audit_chain_name(chain, line);
-
     chain->nsigned++;
     chain->last_signed = mark.seq;
 
     return TSFACE_AUDIT_WHOLE;
-}
-
-
-static void
-tsface_audit_chain_name(tsface_audit_chain_t *chain, const ngx_str_t *line)
-{
-    ngx_str_t  trail;
-
-    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &trail);
-
-    if (trail.len && trail.len <= sizeof(chain->trail)) {
-        ngx_memcpy(chain->trail, trail.data, trail.len);
-        chain->trail_len = trail.len;
-    }
 }
 
 
@@ -272,15 +254,11 @@ static ngx_uint_t
 tsface_audit_chain_marked(tsface_audit_chain_t *chain, uint64_t seq,
     const u_char *mac)
 {
-    ngx_str_t             trail;
     ngx_uint_t            i;
     tsface_audit_mark_t  *mark;
 
-    trail.data = chain->trail;
-    trail.len = chain->trail_len;
-
     if (!tsface_audit_checkpoints_match(chain->checkpoints, &chain->cursor,
-                                        &trail, seq, mac))
+                                        chain->trails, seq, mac))
     {
         return 0;
     }

@@ -66,9 +66,7 @@ typedef struct {
     size_t                          cursor;    /* in those that are known */
     uint64_t                        nsigned;
     uint64_t                        last_signed;   /* what the last is of */
-    u_char                          trail[TSFACE_AUDIT_TRAIL_LEN];
-    size_t                          trail_len; /* of the last checkpoint, or
-                                                  of the first record */
+    uint64_t                        trails;    /* bits: those it is of */
 
     uint64_t                        records;   /* those that are whole */
     uint64_t                        first;

@@ -281,15 +281,31 @@ tsface_audit_checkpoints_add(tsface_audit_checkpoints_t *cp,
 }
 
 
+uint64_t
+tsface_audit_checkpoints_of(const tsface_audit_checkpoints_t *cp,
+    const ngx_str_t *line)
+{
+    ngx_str_t   trail;
+    ngx_uint_t  n;
+
+    if (cp->nknown == 0) {
+        return 0;
+    }
+
+    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &trail);
+
+    n = tsface_audit_checkpoints_trail(cp, &trail);
+
+    return n < cp->nnames ? (uint64_t) 1 << n : 0;
+}
+
+
 ngx_uint_t
 tsface_audit_checkpoints_match(const tsface_audit_checkpoints_t *cp,
-    size_t *cursor, const ngx_str_t *trail, uint64_t seq, const u_char *mac)
+    size_t *cursor, uint64_t trails, uint64_t seq, const u_char *mac)
 {
     size_t                       i;
-    ngx_uint_t                   n;
     const tsface_audit_known_t  *known;
-
-    n = tsface_audit_checkpoints_trail(cp, trail);
 
     i = *cursor;
 
@@ -302,7 +318,7 @@ tsface_audit_checkpoints_match(const tsface_audit_checkpoints_t *cp,
     for ( /* void */ ; i < cp->nknown && cp->known[i].seq == seq; i++) {
         known = &cp->known[i];
 
-        if (known->trail == n
+        if ((trails >> known->trail & 1)
             && ngx_memcmp(known->mac, mac, sizeof(known->mac)) != 0)
         {
             return 0;
@@ -315,15 +331,12 @@ tsface_audit_checkpoints_match(const tsface_audit_checkpoints_t *cp,
 
 const tsface_audit_known_t *
 tsface_audit_checkpoints_last(const tsface_audit_checkpoints_t *cp,
-    size_t cursor, const ngx_str_t *trail)
+    size_t cursor, uint64_t trails)
 {
-    size_t      i;
-    ngx_uint_t  n;
-
-    n = tsface_audit_checkpoints_trail(cp, trail);
+    size_t  i;
 
     for (i = cp->nknown; i > cursor; i--) {
-        if (cp->known[i - 1].trail == n) {
+        if (trails >> cp->known[i - 1].trail & 1) {
             return &cp->known[i - 1];
         }
     }

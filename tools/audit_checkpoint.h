@@ -82,20 +82,27 @@ tsface_audit_checkpoint_e tsface_audit_checkpoint(
 int tsface_audit_checkpoints_read(tsface_audit_checkpoints_t *cp, char *name);
 
 /*
- * Whether a record may be what is known by its seq.  Call it for all records
- * of a trail, in their order, with a cursor that begins as 0.
+ * The trail that a record is of, as a bit; 0: no checkpoint of a trail of that
+ * name is known.
+ */
+uint64_t tsface_audit_checkpoints_of(const tsface_audit_checkpoints_t *cp,
+    const ngx_str_t *line);
+
+/*
+ * Whether a record of one of these trails, bits all, may be what is known by
+ * its seq.  Call it for all records in their order, with a cursor that begins
+ * as 0.
  */
 ngx_uint_t tsface_audit_checkpoints_match(
-    const tsface_audit_checkpoints_t *cp, size_t *cursor,
-    const ngx_str_t *trail, uint64_t seq, const u_char *mac);
+    const tsface_audit_checkpoints_t *cp, size_t *cursor, uint64_t trails,
+    uint64_t seq, const u_char *mac);
 
 /*
  * After the last record, which a checkpoint must not be of, as it is a record
  * itself: the last that is; NULL: none.
  */
 const tsface_audit_known_t *tsface_audit_checkpoints_last(
-    const tsface_audit_checkpoints_t *cp, size_t cursor,
-    const ngx_str_t *trail);
+    const tsface_audit_checkpoints_t *cp, size_t cursor, uint64_t trails);
 
 
 #endif /* _TSFACE_AUDIT_CHECKPOINT_H_INCLUDED_ */

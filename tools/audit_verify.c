@@ -152,14 +152,16 @@ static int
 tsface_audit_verify_signed(const tsface_audit_t *audit,
     const tsface_audit_chain_t *chain)
 {
-    ngx_str_t                    trail;
     const tsface_audit_known_t  *known;
 
-    trail.data = (u_char *) chain->trail;
-    trail.len = chain->trail_len;
+    if (audit->known && chain->trails == 0) {
+        printf("NOT WHOLE: \"%s\" has no checkpoint of this trail\n",
+               audit->known);
+        return TSFACE_AUDIT_BROKEN;
+    }
 
     known = tsface_audit_checkpoints_last(&audit->checkpoints, chain->cursor,
-                                          &trail);
+                                          chain->trails);
 
     if (known != NULL) {
         printf("NOT WHOLE: cut: a checkpoint of seq %" PRIu64 " is known, "
