@@ -82,7 +82,7 @@ lint:		## style, cppcheck, clang-tidy
 	@bash build/build.sh --configure-only
 	@bash build/lint.sh
 
-demo:		## sandbox, nginx, four calls and the audit trail they leave
+demo:		## sandbox, nginx, five calls, the audit trail they leave, verified
 	@$(DEPS) build test
 	@bash build/build.sh
 	@sh build/demo.sh

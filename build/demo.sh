@@ -1,6 +1,7 @@
 #!/bin/bash
-# make demo: revokes through a real nginx, is refused in three ways, and shows
-# the audit trail that is left.  Fails if an answer is not the expected one.
+# make demo: revokes through a real nginx, is refused in three ways, shows the
+# audit trail that is left, and verifies it.  Fails if an answer is not the
+# expected one, or the trail is not whole.
 
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 
@@ -30,7 +31,7 @@ show() {
 
     say "  $status  $mark"
     tr -d '\r' < "$dir/head" \
-        | grep -iE '^(retry-after|ratelimit|x-tsface-request-id):' \
+        | grep -iE '^(retry-after|ratelimit(-policy)?|x-tsface-request-id):' \
         | sed "s/^.*/  ${dim}&${off}/" || :
     if [ -s "$dir/body" ]; then
         say "  ${dim}$(cat "$dir/body")${off}"
@@ -74,6 +75,13 @@ show 204 "carol herself, with her own token, through CN=mobile-app" \
 say "${bold}The audit trail${off}"
 perl -I"$root/t/lib" "$root/build/show-trail.pl" --key "$dir/audit.key" \
     "$dir/trail/revokes.jsonl" || wrong=1
+
+say
+say "${bold}What an auditor asks: is it whole, and signed?${off}"
+"$out/tsface-audit" verify --from-start --key "$dir/audit.key" \
+    --public-key "$dir/checkpoint.pub" \
+    --checkpoints "$dir/trail/checkpoints.jsonl" "$dir/trail/revokes.jsonl" \
+    | sed 's/^/  /' || wrong=1
 
 say
 if [ $wrong != 0 ]; then

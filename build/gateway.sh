@@ -7,7 +7,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 nginx=${TSFACE_NGINX:-nginx}
-module=${TSFACE_MODULE:-$root/build-out/ngx_http_tsface_module.so}
+out=${OUT:-build-out}
+case $out in /*) ;; *) out=$root/$out ;; esac
+module=${TSFACE_MODULE:-$out/ngx_http_tsface_module.so}
 dir=
 sandbox_pid=
 nginx_pid=
@@ -87,7 +89,10 @@ gateway_start() {
 
     (umask 077
      printf 'sandbox-secret' > "$dir/client.secret"
-     openssl rand -hex 32 > "$dir/audit.key")
+     openssl rand -hex 32 > "$dir/audit.key"
+     openssl genpkey -algorithm ed25519 -out "$dir/checkpoint.key" \
+        && openssl pkey -in "$dir/checkpoint.key" -pubout \
+            -out "$dir/checkpoint.pub") || fail "openssl failed"
 
     local user=
     if [ "$(id -u)" = 0 ]; then

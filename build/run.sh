@@ -36,6 +36,8 @@ ${bold}Refused: nobody (401), a bad body (400)${off}
 ${bold}What it did, and how it is${off}
   perl -I$root/t/lib $root/build/show-trail.pl --key $dir/audit.key \\
     $dir/trail/revokes.jsonl
+  $out/tsface-audit verify --key $dir/audit.key \\
+    --public-key $dir/checkpoint.pub $dir/trail/revokes.jsonl
   curl -s --cacert $dir/ca.pem $url/tsface/status
   tail -f $dir/error.log
 
