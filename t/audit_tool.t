@@ -226,6 +226,8 @@ SKIP: {
 
 is audit('help'), 0, 'help';
 like $said, qr/^usage: tsface-audit verify /, 'is help';
+is audit('show', '--help'), 0, 'help, asked of a command';
+like $said, qr/^usage: tsface-audit verify /, 'is the same';
 is audit('--version'), 0, '--version';
 like $said, qr/^tsface-audit \d+\.\d+\.\d+$/, 'is a version';
 

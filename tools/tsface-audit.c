@@ -207,7 +207,9 @@ main(int argc, char **argv)
         return TSFACE_AUDIT_USAGE;
     }
 
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0
+        || (argc == 3 && strcmp(argv[2], "--help") == 0))
+    {
         fputs(tsface_audit_help, stdout);
         rc = TSFACE_AUDIT_OK;
 
