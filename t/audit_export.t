@@ -430,4 +430,31 @@ is $code, 1, 'a trail that is not whole is exported';
 is scalar(() = $out =~ /\n/g), scalar @kinds, 'all of it';
 like $err, qr/: seq 2: changed: .*\nNOT WHOLE: /, 'and told of';
 
+# --- a NUL hides nobody, and what is no record is not shown as one
+
+my $nul = $tool->trail;
+$nul->raw('"type":"intent","request_id":"r","attempt":1,"caller":"a\u0000b"'
+    . ',"members":["\\\\u0000","\u0000"]');
+my $nul_file = $tool->write('nul.jsonl', $nul->lines);
+($code, $out, $err) = $tool->run('show', @key, $nul_file);
+is $code, 0, 'show: a caller with a NUL' or diag $err;
+like $out, qr/^1 .* intent .* a\x{ef}\x{bf}\x{bd}b$/m, 'is shown';
+($code, $out) = $tool->run('show', @key, '--json', $nul_file);
+is $out, join('', $nul->lines), 'as it is with --json';
+($code, $out) = $tool->run('orphans', @key, $nul_file);
+like $out, qr/^1 .* a\x{ef}\x{bf}\x{bd}b$/m, 'orphans: as well';
+for my $format (qw(ocsf ecs cef csv)) {
+    ($code, $out, $err) = $tool->run('export', @key, '--format', $format,
+        $nul_file);
+    is $code, 0, "export: $format" or diag $err;
+    like $out, qr/a\x{ef}\x{bf}\x{bd}b/, 'with the name';
+}
+
+my ($first) = $nul->lines;
+$tool->write('twice.jsonl', $first, $first =~ s/"caller":"[^"]*"/"caller":/r);
+($code, $out, $err) = $tool->run('export', @key, '--format', 'ecs',
+    $tool->dir . '/twice.jsonl');
+is $code, 1, 'half a record that is out of order';
+is scalar(() = $out =~ /\n/g), 1, 'is no event';
+
 done_testing();

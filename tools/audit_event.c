@@ -78,7 +78,7 @@ static const tsface_audit_event_row_t  tsface_audit_event_rows[] = {
 
 void
 tsface_audit_event_read(tsface_audit_event_t *event,
-    const tsface_audit_record_t *record, const ngx_str_t *line)
+    const tsface_audit_record_t *record)
 {
     const ngx_str_t                 *members;
     static const ngx_str_t           name = ngx_string("members");
@@ -87,7 +87,7 @@ tsface_audit_event_read(tsface_audit_event_t *event,
     ngx_memzero(event, offsetof(tsface_audit_event_t, json));
 
     event->record = record;
-    event->line = line;
+    event->line = &record->line;
     members = record->members;
 
     for (row = tsface_audit_event_rows; row->type; row++) {
@@ -132,7 +132,9 @@ tsface_audit_event_read(tsface_audit_event_t *event,
     tsface_audit_event_uri(event, &members[TSFACE_AUDIT_URI]);
     tsface_audit_event_token(event);
 
-    if (tsface_audit_record_raw(line, &name, &event->members) != NGX_OK) {
+    if (tsface_audit_record_raw(event->line, &name, &event->members)
+        != NGX_OK)
+    {
         ngx_str_null(&event->members);
     }
 }

@@ -73,11 +73,10 @@ typedef struct {
 
 /*
  * Each of its strings is checked to be what its name says, so that a format
- * may write it in a place of that type.  record and line stay as long as
- * event does.
+ * may write it in a place of that type.  record stays as long as event does.
  */
 void tsface_audit_event_read(tsface_audit_event_t *event,
-    const tsface_audit_record_t *record, const ngx_str_t *line);
+    const tsface_audit_record_t *record);
 
 /* An address of IPv4 or IPv6 without a port. */
 ngx_uint_t tsface_audit_event_is_ip(const ngx_str_t *text);

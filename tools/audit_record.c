@@ -10,10 +10,15 @@
 #include "audit_record.h"
 
 
+#define TSFACE_AUDIT_NUL     "\\u0000"
+#define TSFACE_AUDIT_NO_NUL  "\\ufffd"
+
 #define TSFACE_AUDIT_OTHERS                                                   \
     (sizeof(tsface_audit_others) / sizeof(tsface_audit_others[0]))
 
 
+static ngx_str_t tsface_audit_record_text(tsface_audit_record_t *record,
+    const ngx_str_t *line);
 static ngx_int_t tsface_audit_record_user(tsface_audit_record_t *record,
     const ngx_str_t *line);
 static ngx_uint_t tsface_audit_record_name(
@@ -44,7 +49,9 @@ tsface_audit_record_read(tsface_audit_record_t *record, const ngx_str_t *line)
     ngx_uint_t                     i;
     ngx_http_tsface_json_member_t *member;
 
-    if (ngx_http_tsface_json_read(&record->json, line, record->arena,
+    record->line = tsface_audit_record_text(record, line);
+
+    if (ngx_http_tsface_json_read(&record->json, &record->line, record->arena,
                                   sizeof(record->arena))
         != NGX_HTTP_TSFACE_JSON_OK)
     {
@@ -72,7 +79,52 @@ tsface_audit_record_read(tsface_audit_record_t *record, const ngx_str_t *line)
         return NGX_OK;
     }
 
-    return tsface_audit_record_user(record, line);
+    return tsface_audit_record_user(record, &record->line);
+}
+
+
+/*
+ * The module's reader of JSON is for bodies and takes no NUL.  What callers
+ * are named by may have one, and whoever has must not be hidden by it.
+ */
+static ngx_str_t
+tsface_audit_record_text(tsface_audit_record_t *record, const ngx_str_t *line)
+{
+    u_char     *p, *last;
+    ngx_str_t   text;
+
+    if (line->len > sizeof(record->text)
+        || memmem(line->data, line->len, TSFACE_AUDIT_NUL,
+                  sizeof(TSFACE_AUDIT_NUL) - 1)
+           == NULL)
+    {
+        return *line;
+    }
+
+    ngx_memcpy(record->text, line->data, line->len);
+
+    text.data = record->text;
+    text.len = line->len;
+
+    p = text.data;
+    last = p + text.len;
+
+    for ( ;; ) {
+        p = memchr(p, '\\', last - p);
+
+        if (p == NULL || last - p < (ssize_t) sizeof(TSFACE_AUDIT_NUL) - 1) {
+            return text;
+        }
+
+        if (ngx_memcmp(p, TSFACE_AUDIT_NUL, sizeof(TSFACE_AUDIT_NUL) - 1)
+            == 0)
+        {
+            ngx_memcpy(p, TSFACE_AUDIT_NO_NUL,
+                       sizeof(TSFACE_AUDIT_NO_NUL) - 1);
+        }
+
+        p += 2;
+    }
 }
 
 

@@ -61,6 +61,8 @@ typedef struct {
 
     ngx_http_tsface_json_t   json;
     ngx_http_tsface_json_t   user;
+    ngx_str_t                line;     /* as it was, or text without NUL */
+    u_char                   text[NGX_HTTP_TSFACE_RECORD_MAX];
     u_char                   arena[NGX_HTTP_TSFACE_JSON_ARENA_SIZE(
                                        NGX_HTTP_TSFACE_RECORD_MAX)];
     u_char                   user_arena[NGX_HTTP_TSFACE_JSON_ARENA_SIZE(

@@ -79,7 +79,7 @@ tsface_audit_emit(const tsface_audit_t *audit,
     static tsface_audit_event_t  event;
 
     if (audit->format) {
-        tsface_audit_event_read(&event, record, line);
+        tsface_audit_event_read(&event, record);
         audit->format->event(stdout, &event);
 
     } else if (audit->json) {

@@ -45,6 +45,7 @@ tsface_audit_walk(const tsface_audit_t *audit,
     int                            rc, checked;
     uint64_t                       faults;
     ngx_str_t                      line;
+    ngx_uint_t                     readable;
     tsface_audit_chain_t           chain;
     tsface_audit_fault_e           fault;
     tsface_audit_reader_e          what;
@@ -78,10 +79,10 @@ tsface_audit_walk(const tsface_audit_t *audit,
 
         fault = tsface_audit_chain_next(&chain, what, &line);
 
-        if (chain.found
-            && tsface_audit_record_read(&record, &line) != NGX_OK
-            && fault == TSFACE_AUDIT_WHOLE)
-        {
+        readable = chain.found
+                   && tsface_audit_record_read(&record, &line) == NGX_OK;
+
+        if (fault == TSFACE_AUDIT_WHOLE && !readable) {
             fault = TSFACE_AUDIT_FORM;
             chain.found = 0;
         }
@@ -92,7 +93,7 @@ tsface_audit_walk(const tsface_audit_t *audit,
             tsface_audit_chain_report(stderr, &chain, &reader, fault);
         }
 
-        if (chain.found) {
+        if (readable) {
             rc = handler(data, &record, &line);
 
             if (rc != TSFACE_AUDIT_OK) {

@@ -395,7 +395,7 @@ check_events(const ngx_str_t *line)
 
     static const char  *formats[] = { "ocsf", "ecs", "cef", "csv" };
 
-    tsface_audit_event_read(&event, &record, line);
+    tsface_audit_event_read(&event, &record);
 
     for (i = 0; i < 4; i++) {
         format = tsface_audit_format(formats[i]);
