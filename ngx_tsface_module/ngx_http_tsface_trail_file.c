@@ -28,6 +28,7 @@ struct ngx_http_tsface_trail_file_s {
     uint64_t                       rotate_at;    /* if it failed: not before */
 
     uint64_t                       began;     /* seq before our first record */
+    ngx_uint_t                     claim;     /* the description that has it */
     unsigned                       claimed:1;
 };
 
@@ -334,8 +335,8 @@ ngx_http_tsface_trail_file_unlock(ngx_http_tsface_trail_file_t *file)
 
 
 /*
- * With each batch, since the descriptor may be another one now.  A failure
- * leaves a weaker sign of life, our pid.
+ * Once for each description of PATH.chain, which holds it until it is closed.
+ * A failure leaves a weaker sign of life, our pid, until the next batch.
  */
 
 static void
@@ -347,11 +348,17 @@ ngx_http_tsface_trail_file_claim(ngx_http_tsface_trail_file_t *file,
     if (!file->claimed || seq < file->began) {
         file->began = seq;
         file->claimed = 1;
+        file->claim = 0;
     }
 
-    (void) ngx_http_tsface_trail_alive_claim(file->disk.chain.fd,
+    if (file->claim != file->disk.chain.opened
+        && ngx_http_tsface_trail_alive_claim(file->disk.chain.fd,
                                              file->batch.seal.pid,
-                                             file->began);
+                                             file->began)
+           == NGX_OK)
+    {
+        file->claim = file->disk.chain.opened;
+    }
 }
 
 

@@ -13,6 +13,8 @@
 
 static int ngx_http_tsface_trail_node_reopen(
     ngx_http_tsface_trail_node_t *node);
+static void ngx_http_tsface_trail_node_set(ngx_http_tsface_trail_node_t *node,
+    int fd);
 static ngx_int_t ngx_http_tsface_trail_node_lock(int fd, const char *suffix,
     ngx_msec_t wait, ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_node_unlock(int fd);
@@ -48,37 +50,47 @@ ngx_int_t
 ngx_http_tsface_trail_node_follow(ngx_http_tsface_trail_node_t *node,
     struct stat *sb, ngx_http_tsface_trail_result_t *result)
 {
-    int          fd;
-    ngx_err_t    err;
-    ngx_uint_t   tries;
-    struct stat  nb;
+    int         fd;
+    ngx_err_t   err;
+    ngx_uint_t  tries;
 
     for (tries = 0; tries < 16; tries++) {
 
         if (node->fd == -1) {
-            node->fd = ngx_http_tsface_trail_node_reopen(node);
+            fd = ngx_http_tsface_trail_node_reopen(node);
 
-            if (node->fd == -1) {
+            if (fd == -1) {
                 return ngx_http_tsface_trail_failed(result, "open()",
                                                     node->suffix, errno);
             }
+
+            ngx_http_tsface_trail_node_set(node, fd);
         }
 
-        if (fstat(node->fd, sb) == -1) {
-            return ngx_http_tsface_trail_failed(result, "fstat()",
-                                                node->suffix, errno);
+        /* once: what a descriptor means does not change */
+
+        if (!node->known) {
+
+            if (fstat(node->fd, sb) == -1) {
+                return ngx_http_tsface_trail_failed(result, "fstat()",
+                                                    node->suffix, errno);
+            }
+
+            if (!S_ISREG(sb->st_mode)) {
+                ngx_http_tsface_trail_node_close(node);
+                result->flags |= NGX_HTTP_TSFACE_TRAIL_FOREIGN;
+
+                return ngx_http_tsface_trail_failed(result, NULL,
+                                                    node->suffix, 0);
+            }
+
+            node->dev = sb->st_dev;
+            node->ino = sb->st_ino;
+            node->known = 1;
         }
 
-        if (!S_ISREG(sb->st_mode)) {
-            ngx_http_tsface_trail_node_close(node);
-            result->flags |= NGX_HTTP_TSFACE_TRAIL_FOREIGN;
-
-            return ngx_http_tsface_trail_failed(result, NULL,
-                                                node->suffix, 0);
-        }
-
-        if (lstat(node->name, &nb) == 0
-            && nb.st_ino == sb->st_ino && nb.st_dev == sb->st_dev)
+        if (lstat(node->name, sb) == 0
+            && sb->st_ino == node->ino && sb->st_dev == node->dev)
         {
             /*
              * A worker that hears of USR1 late, after the next rename, has
@@ -101,11 +113,16 @@ ngx_http_tsface_trail_node_follow(ngx_http_tsface_trail_node_t *node,
             }
 
             node->previous = node->fd;
-            node->fd = fd;
+            ngx_http_tsface_trail_node_set(node, fd);
             continue;
         }
 
         err = errno;
+
+        if (fstat(node->fd, sb) == -1) {
+            return ngx_http_tsface_trail_failed(result, "fstat()",
+                                                node->suffix, errno);
+        }
 
         if (ngx_http_tsface_trail_io_denied(err)
             && (sb->st_nlink > 0 || node->nameless))
@@ -225,6 +242,15 @@ ngx_http_tsface_trail_node_reopen(ngx_http_tsface_trail_node_t *node)
     }
 
     return fd;
+}
+
+
+static void
+ngx_http_tsface_trail_node_set(ngx_http_tsface_trail_node_t *node, int fd)
+{
+    node->fd = fd;
+    node->opened++;
+    node->known = 0;
 }
 
 

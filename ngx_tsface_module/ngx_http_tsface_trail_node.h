@@ -29,6 +29,10 @@ typedef struct {
     int              flags;     /* of open() */
     int              inherited; /* to fall back to, or -1; not owned */
     ngx_uint_t       nameless;  /* may go on after its name is gone */
+    ngx_uint_t       opened;    /* the descriptions that it has had */
+    ngx_uint_t       known;     /* dev and ino are the descriptor's */
+    dev_t            dev;
+    ino_t            ino;
     char            *name;
     const char      *suffix;
 } ngx_http_tsface_trail_node_t;
