@@ -12,6 +12,7 @@
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_ready.h"
 #include "ngx_http_tsface_rejected.h"
+#include "ngx_http_tsface_request_id.h"
 #include "ngx_http_tsface_status.h"
 #include "ngx_http_tsface_syslog.h"
 #include "ngx_http_tsface_token.h"
@@ -501,7 +502,7 @@ ngx_http_tsface_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_tsface_transaction_init(cf) != NGX_OK) {
+    if (ngx_http_tsface_request_id_init(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -13,6 +13,7 @@
 #include "ngx_http_tsface_body.h"
 #include "ngx_http_tsface_journal.h"
 #include "ngx_http_tsface_limit_step.h"
+#include "ngx_http_tsface_request_id.h"
 #include "ngx_http_tsface_transaction.h"
 #include "ngx_http_tsface_zone.h"
 
@@ -48,8 +49,6 @@ static ngx_int_t ngx_http_tsface_step_refusal(ngx_http_request_t *r,
 static ngx_int_t ngx_http_tsface_step_problem(ngx_http_request_t *r,
     ngx_http_tsface_ctx_t *ctx, ngx_int_t resumed);
 
-static ngx_int_t ngx_http_tsface_request_id(ngx_http_request_t *r,
-    ngx_http_tsface_ctx_t *ctx);
 static u_char *ngx_http_tsface_log_error(ngx_http_request_t *r,
     ngx_http_request_t *sr, u_char *buf, size_t len);
 
@@ -80,9 +79,6 @@ static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
     ngx_http_tsface_step_problem          /* and told */
 };
 
-
-/* Of $request_id; the same in every cycle's request. */
-static ngx_int_t  ngx_http_tsface_request_id_index;
 
 static ngx_http_log_handler_pt  ngx_http_tsface_core_log_error;
 
@@ -133,7 +129,7 @@ ngx_http_tsface_handler(ngx_http_request_t *r)
     ctx->timer.data = ctx;
     ctx->timer.log = r->connection->log;
 
-    if (ngx_http_tsface_request_id(r, ctx) != NGX_OK) {
+    if (ngx_http_tsface_request_id(r, &ctx->request_id) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -583,38 +579,6 @@ ngx_http_tsface_ctx_t *
 ngx_http_tsface_transaction(ngx_http_request_t *r)
 {
     return ngx_http_get_module_ctx(r->main, ngx_http_tsface_module);
-}
-
-
-ngx_int_t
-ngx_http_tsface_transaction_init(ngx_conf_t *cf)
-{
-    ngx_str_t  name;
-
-    ngx_str_set(&name, "request_id");
-
-    ngx_http_tsface_request_id_index = ngx_http_get_variable_index(cf, &name);
-
-    return ngx_http_tsface_request_id_index == NGX_ERROR ? NGX_ERROR : NGX_OK;
-}
-
-
-/* nginx's own $request_id, so that every log joins on one value. */
-static ngx_int_t
-ngx_http_tsface_request_id(ngx_http_request_t *r, ngx_http_tsface_ctx_t *ctx)
-{
-    ngx_http_variable_value_t  *vv;
-
-    vv = ngx_http_get_indexed_variable(r, ngx_http_tsface_request_id_index);
-
-    if (vv == NULL || vv->not_found) {
-        return NGX_ERROR;
-    }
-
-    ctx->request_id.data = vv->data;
-    ctx->request_id.len = vv->len;
-
-    return NGX_OK;
 }
 
 

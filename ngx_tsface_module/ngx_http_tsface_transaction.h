@@ -143,8 +143,5 @@ void ngx_http_tsface_transaction_run(ngx_http_request_t *r);
 /* The transaction of a request or of its clone, or NULL. */
 ngx_http_tsface_ctx_t *ngx_http_tsface_transaction(ngx_http_request_t *r);
 
-/* postconfiguration: the index of $request_id. */
-ngx_int_t ngx_http_tsface_transaction_init(ngx_conf_t *cf);
-
 
 #endif /* _NGX_HTTP_TSFACE_TRANSACTION_H_INCLUDED_ */
