@@ -7,7 +7,7 @@ use lib 't/lib';
 use TSFace::Test;
 use TSFace::Load;
 
-my $t = TSFace::Test->new(workers => 3);
+my $t = TSFace::Test->new(workers => 4);
 my $sandbox = $t->sandbox;
 my $trail = $t->dir . '/trail/trail.jsonl';
 
