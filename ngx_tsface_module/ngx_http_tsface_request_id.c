@@ -75,7 +75,7 @@ static ngx_int_t
 ngx_http_tsface_request_id_make(ngx_http_request_t *r,
     ngx_http_variable_value_t *vv)
 {
-    u_char  *p, *random;
+    u_char  *p, *bytes;
 
     p = ngx_pnalloc(r->pool, 2 * NGX_HTTP_TSFACE_REQUEST_ID_BYTES);
     if (p == NULL) {
@@ -95,13 +95,13 @@ ngx_http_tsface_request_id_make(ngx_http_request_t *r,
                                      sizeof(ngx_http_tsface_request_id_random);
     }
 
-    random = ngx_http_tsface_request_id_random
-             + sizeof(ngx_http_tsface_request_id_random)
-             - ngx_http_tsface_request_id_left;
+    bytes = ngx_http_tsface_request_id_random
+            + sizeof(ngx_http_tsface_request_id_random)
+            - ngx_http_tsface_request_id_left;
 
     ngx_http_tsface_request_id_left -= NGX_HTTP_TSFACE_REQUEST_ID_BYTES;
 
-    ngx_hex_dump(p, random, NGX_HTTP_TSFACE_REQUEST_ID_BYTES);
+    ngx_hex_dump(p, bytes, NGX_HTTP_TSFACE_REQUEST_ID_BYTES);
 
     vv->data = p;
     vv->len = 2 * NGX_HTTP_TSFACE_REQUEST_ID_BYTES;
