@@ -101,10 +101,7 @@ ngx_http_tsface_trail_repair(ngx_http_tsface_trail_disk_t *disk,
 
         } else {
 
-            if (known) {
-                ngx_http_tsface_trail_repair_predecessor(disk, end, result);
-            }
-
+            ngx_http_tsface_trail_repair_predecessor(disk, end, result);
             ngx_http_tsface_trail_repair_rotated(disk, end, result);
 
             result->reason = (known || end->seq) ? "rotated" : "new";
@@ -147,7 +144,8 @@ ngx_http_tsface_trail_repair_believe(ngx_http_tsface_trail_chain_t *end,
 /*
  * A file that was moved away may go further than the chain, if its last
  * writer died.  It is the one we had open, or it has another name in the
- * directory; if it can't be found, the chain's word is all there is.
+ * directory; if it can't be found, the chain's word is all there is.  If the
+ * chain is lost, too, only the one we had open may tell.
  */
 
 static void
@@ -160,7 +158,9 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
     fd = disk->log.previous;
     disk->log.previous = -1;
 
-    if (fd != -1 && (fstat(fd, &sb) == -1 || sb.st_ino != end->ino)) {
+    if (fd != -1
+        && (fstat(fd, &sb) == -1 || (end->ino && sb.st_ino != end->ino)))
+    {
         (void) close(fd);
         fd = -1;
     }
@@ -171,7 +171,7 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
         result->flags |= NGX_HTTP_TSFACE_TRAIL_DELETED;
     }
 
-    if (fd == -1) {
+    if (fd == -1 && end->ino) {
         fd = ngx_http_tsface_trail_repair_find(disk, end->ino, &sb);
     }
 

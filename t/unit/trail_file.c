@@ -388,6 +388,22 @@ one_writer(void)
     check(stat(named(".chain"), &sb) == 0 && (sb.st_mode & 0777) == 0640,
           "%o", sb.st_mode);
 
+    /* and when the file was renamed: by the one that was open */
+
+    file = opened(1);
+    check(add(file, 1, "e", &result) == NGX_OK && result.flags == 0, "%lx",
+          (unsigned long) result.flags);
+    check(rename(path, named(".0")) == 0, "renamed");
+    unlink(named(".chain"));
+    check(add(file, 1, "f", &result) == NGX_OK, "%lx",
+          (unsigned long) result.flags);
+    ngx_http_tsface_trail_file_free(file);
+
+    memset(&seen, 0, sizeof(seen));
+    check(verify(named(".0"), &seen) && verify(path, &seen)
+          && strcmp(seen.reason, "rotated") == 0, "%s", seen.reason);
+    unlink(named(".0"));
+
     done("one writer: new, continued, chain lost");
 }
 
