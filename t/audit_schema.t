@@ -7,7 +7,7 @@ use TSFace::Test;
 use TSFace::Schema qw(schema record_errors trail_errors);
 use JSON::PP ();
 
-my $t = TSFace::Test->new(workers => 1);
+my $t = TSFace::Test->new(workers => 1, timeout => 240);
 my $root = $TSFace::Test::ROOT;
 
 # Every other test leaves records unlooked at without it.

@@ -12,7 +12,7 @@ plan(skip_all => 'needs rsyslog') if !have_rsyslog();
 my $t = TSFace::Test->new(workers => 4, timeout => 300);
 my $dir = $t->dir;
 my $trail = "$dir/trail/trail.jsonl";
-my $audit = "$TSFace::Test::ROOT/build-out/tsface-audit";
+my $audit = $t->audit_tool;
 $t->allow(qr/exited on signal 9/);
 
 my $tcp = TSFace::Rsyslog->new($t);

@@ -14,6 +14,9 @@
          ngx_http_tsface_gcra.c ngx_http_tsface_record_text.c */
 
 
+/* as ngx_config.h has it, which comes too late here */
+#define _GNU_SOURCE
+
 #include "tap.h"
 
 #include <time.h>
