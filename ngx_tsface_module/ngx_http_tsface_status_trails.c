@@ -131,9 +131,19 @@ ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
 
     ngx_http_tsface_page_add(page, "},\"orphans\":%ui,\"bytes\":%ui,"
                              "\"batches\":%ui,\"lost\":%ui,"
-                             "\"checkpoint_failures\":%ui,\"failures\":{",
+                             "\"checkpoint_failures\":%ui,"
+                             "\"checkpoint_age_s\":",
                              stat.orphaned, stat.bytes, stat.commit.count,
                              stat.lost, stat.uncopied);
+
+    if (stat.has_signed) {
+        ngx_http_tsface_page_add(page, "%ui", stat.signed_ago);
+
+    } else {
+        ngx_http_tsface_page_add(page, "null");
+    }
+
+    ngx_http_tsface_page_add(page, ",\"failures\":{");
 
     for (i = 0; i < NGX_HTTP_TSFACE_NERRORS; i++) {
         ngx_http_tsface_page_add(page, "%s\"%s\":%ui", i ? "," : "",
@@ -181,6 +191,18 @@ ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
                                      metric->name, &trails[i]->name,
                                      *(ngx_uint_t *) ((char *) &stats[i]
                                                       + metric->offset));
+        }
+    }
+
+    ngx_http_tsface_metric(page, "tsface_trail_checkpoint_age_seconds",
+                           "gauge", "Since the last checkpoint.");
+
+    for (i = 0; i < n; i++) {
+        if (stats[i].has_signed) {
+            ngx_http_tsface_page_add(page,
+                                     "tsface_trail_checkpoint_age_seconds"
+                                     "{trail=\"%V\"} %ui\n",
+                                     &trails[i]->name, stats[i].signed_ago);
         }
     }
 

@@ -145,7 +145,8 @@ ngx_http_tsface_trail_repair_believe(ngx_http_tsface_trail_chain_t *end,
  * A file that was moved away may go further than the chain, if its last
  * writer died.  It is the one we had open, or it has another name in the
  * directory; if it can't be found, the chain's word is all there is.  If the
- * chain is lost, too, only the one we had open may tell.
+ * chain is lost, too, only the one we had open may tell, unless all of the
+ * trail was deleted: it begins anew then.
  */
 
 static void
@@ -159,7 +160,8 @@ ngx_http_tsface_trail_repair_predecessor(ngx_http_tsface_trail_disk_t *disk,
     disk->log.previous = -1;
 
     if (fd != -1
-        && (fstat(fd, &sb) == -1 || (end->ino && sb.st_ino != end->ino)))
+        && (fstat(fd, &sb) == -1
+            || (end->ino ? sb.st_ino != end->ino : sb.st_nlink == 0)))
     {
         (void) close(fd);
         fd = -1;

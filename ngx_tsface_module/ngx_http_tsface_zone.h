@@ -89,6 +89,8 @@ typedef struct {
     ngx_uint_t                   bytes;
     ngx_uint_t                   lost;         /* records */
     ngx_uint_t                   uncopied;     /* writes of checkpoints */
+    ngx_uint_t                   has_signed;   /* there was a checkpoint, */
+    ngx_uint_t                   signed_ago;   /* seconds ago */
     ngx_http_tsface_meter_stat_t commit;       /* its count is of batches */
     ngx_uint_t                   queued;       /* records, now */
     ngx_uint_t                   failing;      /* workers, now */

@@ -123,6 +123,12 @@ ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
 
     (void) ngx_atomic_fetch_add(&trail->bytes, (ngx_atomic_int_t) bytes);
 
+    /* of several workers whose is the last does not matter */
+
+    if (records[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
+        trail->signed_at = ngx_current_msec | 1;
+    }
+
     ngx_http_tsface_meter_add(&trail->commit, took);
 }
 
@@ -209,7 +215,8 @@ void
 ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
     ngx_http_tsface_zone_trail_stat_t *stat)
 {
-    ngx_uint_t  i;
+    ngx_uint_t      i;
+    ngx_msec_int_t  ago;
 
     ngx_memzero(stat, sizeof(ngx_http_tsface_zone_trail_stat_t));
 
@@ -225,6 +232,13 @@ ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
     stat->bytes = trail->bytes;
     stat->lost = trail->lost;
     stat->uncopied = trail->uncopied;
+
+    if (trail->signed_at) {
+        ago = (ngx_msec_int_t) (ngx_current_msec - trail->signed_at);
+
+        stat->has_signed = 1;
+        stat->signed_ago = (ago > 0) ? ago / 1000 : 0;
+    }
 
     ngx_http_tsface_meter_read(&trail->commit, &stat->commit);
 

@@ -169,6 +169,8 @@ is_deeply [ sort keys %lines ], [ sort map { "$_->{_line}\n" } checkpoints() ],
 my $status = http($t->port, 'GET', '/status')->json;
 cmp_ok $status->{trails}[0]{types}{checkpoint}, '>', 3, 'the status counts';
 is $status->{trails}[0]{checkpoint_failures}, 0, 'no failure';
+my $age = $status->{trails}[0]{checkpoint_age_s};
+ok defined $age && $age < 60, 'the last is not long ago';
 
 # --- verify
 
