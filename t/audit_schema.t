@@ -263,7 +263,8 @@ my ($table) = $t->read_file("$root/docs/audit.md") =~
 is_deeply [ sort map { /`(\w+)`/g } $table =~ /^\| (`[^|]*) \|/mg ],
     [ sort keys %in_schema ], 'the table of docs/audit.md';
 
-# --- docs/compliance.md names what there is: members, types, reasons, commands
+# --- docs/compliance.md names what there is: members, types, reasons,
+# commands, directives of a trail
 
 my $compliance = $t->read_file("$root/docs/compliance.md");
 my @rows = $compliance =~ /^\| (?:AU-|10\.).*$/mg;
@@ -271,7 +272,9 @@ cmp_ok scalar(@rows), '>', 20, 'requirements';
 my %word = map { $_ => 1 } keys %kind, keys %problem,
     @{ schema()->{'$defs'}{open}{properties}{reason}{enum} },
     qw(traceparent crit), $t->read_file("$root/tools/tsface-audit.c") =~
-    /\{ "(\w+)", TSFACE_AUDIT_CMD_/g;
+    /\{ "(\w+)", TSFACE_AUDIT_CMD_/g,
+    $t->read_file("$root/ngx_tsface_module/ngx_http_tsface_trail_conf.c") =~
+    /^    \{ ngx_string\("(\w+)"\),$/mg;
 my (%named, @odd);
 for my $row (@rows) {
     my (undef, $name, $asked, $answer, $left, @more) =
