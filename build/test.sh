@@ -20,7 +20,12 @@ module=$out/ngx_http_tsface_module.so
 
 # What has its own sanitizers, or is in no C, need not run a second time.
 
-if [ $# -eq 0 ] && [ "$flavour" = asan ]; then
+if [ $# -eq 0 ]; then
+    set -- t
+fi
+
+if [ "$flavour" = asan ] && [ "$*" = t ]; then
+    set --
     for file in t/*.t; do
         case $file in
         t/audit_completion.t | t/audit_export.t | t/audit_follow.t) ;;
@@ -29,9 +34,6 @@ if [ $# -eq 0 ] && [ "$flavour" = asan ]; then
         *) set -- "$@" "$file" ;;
         esac
     done
-
-elif [ $# -eq 0 ]; then
-    set -- t
 fi
 
 for dir in /usr/sbin /usr/local/sbin /sbin; do
