@@ -15,6 +15,15 @@ use Test::More ();
 use TSFace::Schema ();
 use TSFace::Trail ();
 
+# OpenSSL keeps its errors by thread, 904 bytes in 3.0 (ERR_STATE), and drops
+# them as the thread ends. One of nginx's pool may be at that just when the
+# leaks of a worker that leaves are counted. Nothing else is to be in the
+# report.
+my $error_queue = qr/\A=+\n==\d+==ERROR:[ ]LeakSanitizer:[^\n]*\n+
+    Direct[ ]leak[ ]of[ ]904[ ]byte\(s\)[ ]in[ ]1[ ]object\(s\)[^\n]*\n
+    [ ]+\#0[^\n]*malloc[^\n]*\n[ ]+\#1[^\n]*[ ]CRYPTO_zalloc[ ][^\n]*\n+
+    SUMMARY:[^\n]*:[ ]904[ ]byte[^\n]*\n*\z/x;
+
 sub final_checks {
     my ($self) = @_;
 
@@ -30,7 +39,7 @@ sub final_checks {
 
     my @san = map { my $file = $_;
         map { "$file: $_" } grep { !/^\s*$/ } split /\n/, $self->read_file($file)
-    } glob "$self->{dir}/san/*";
+    } grep { $self->read_file($_) !~ $error_queue } glob "$self->{dir}/san/*";
     report('no sanitizer reports', @san);
 
     # Other trails, whose keys only their test knows, are read by records().
