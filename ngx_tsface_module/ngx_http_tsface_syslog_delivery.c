@@ -93,8 +93,6 @@ ngx_http_tsface_syslog_delivery_start(
     ngx_http_tsface_syslog_delivery_t *delivery, ngx_addr_t *addr,
     u_char *data, size_t len)
 {
-    ngx_int_t  rc;
-
     delivery->error = NGX_HTTP_TSFACE_SYSLOG_OK;
     delivery->err = 0;
     delivery->pos = data;
@@ -118,31 +116,23 @@ ngx_http_tsface_syslog_delivery_start(
     delivery->connected = 0;
     delivery->state = NGX_HTTP_TSFACE_SYSLOG_CONNECTING;
 
-    rc = ngx_http_tsface_syslog_connect(delivery, &delivery->peer);
-
-    if (rc == NGX_ERROR) {
-        ngx_http_tsface_syslog_fail(delivery, NGX_HTTP_TSFACE_SYSLOG_CONNECT,
-                                    delivery->err);
-        return;
+    if (ngx_http_tsface_syslog_connect(delivery, &delivery->peer) == NGX_OK) {
+        ngx_http_tsface_syslog_send(delivery);
     }
-
-    if (rc == NGX_AGAIN) {
-        ngx_add_timer(&delivery->timer,
-                      NGX_HTTP_TSFACE_SYSLOG_CONNECT_TIMEOUT);
-        return;
-    }
-
-    ngx_http_tsface_syslog_send(delivery);
 }
 
 
-/* NGX_OK, NGX_AGAIN, or NGX_ERROR and delivery->err. */
+/*
+ * NGX_OK: connected.  NGX_AGAIN: connect_handler or the timer goes on.
+ * NGX_ERROR: the delivery has failed.
+ */
 
 static ngx_int_t
 ngx_http_tsface_syslog_connect(ngx_http_tsface_syslog_delivery_t *delivery,
     ngx_peer_connection_t *peer)
 {
     ngx_int_t          rc;
+    ngx_err_t          err;
     ngx_connection_t  *c;
 
     ngx_memzero(peer, sizeof(ngx_peer_connection_t));
@@ -156,10 +146,12 @@ ngx_http_tsface_syslog_connect(ngx_http_tsface_syslog_delivery_t *delivery,
 
     rc = ngx_event_connect_peer(peer);
 
-    delivery->err = ngx_socket_errno;
-
     if (rc == NGX_ERROR || rc == NGX_BUSY || rc == NGX_DECLINED) {
+        err = ngx_socket_errno;
+
         ngx_http_tsface_syslog_close(peer, 0);
+        ngx_http_tsface_syslog_fail(delivery, NGX_HTTP_TSFACE_SYSLOG_CONNECT,
+                                    err);
         return NGX_ERROR;
     }
 
@@ -173,6 +165,11 @@ ngx_http_tsface_syslog_connect(ngx_http_tsface_syslog_delivery_t *delivery,
     c->write->handler = rc == NGX_AGAIN
                         ? ngx_http_tsface_syslog_connect_handler
                         : ngx_http_tsface_syslog_dummy_handler;
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(&delivery->timer,
+                      NGX_HTTP_TSFACE_SYSLOG_CONNECT_TIMEOUT);
+    }
 
     return rc;
 }
@@ -290,28 +287,14 @@ ngx_http_tsface_syslog_write_handler(ngx_event_t *ev)
 static void
 ngx_http_tsface_syslog_sent(ngx_http_tsface_syslog_delivery_t *delivery)
 {
-    ngx_int_t  rc;
-
     delivery->state = NGX_HTTP_TSFACE_SYSLOG_SECOND;
     delivery->second_connected = 0;
 
-    rc = ngx_http_tsface_syslog_connect(delivery, &delivery->second);
-
-    if (rc == NGX_ERROR) {
-        ngx_http_tsface_syslog_fail(delivery, NGX_HTTP_TSFACE_SYSLOG_CONNECT,
-                                    delivery->err);
-        return;
+    if (ngx_http_tsface_syslog_connect(delivery, &delivery->second) == NGX_OK)
+    {
+        delivery->second_connected = 1;
+        ngx_http_tsface_syslog_end(delivery);
     }
-
-    if (rc == NGX_AGAIN) {
-        ngx_add_timer(&delivery->timer,
-                      NGX_HTTP_TSFACE_SYSLOG_CONNECT_TIMEOUT);
-        return;
-    }
-
-    delivery->second_connected = 1;
-
-    ngx_http_tsface_syslog_end(delivery);
 }
 
 
