@@ -105,16 +105,17 @@ static const ngx_http_tsface_record_field_t  ngx_http_tsface_record_fields[] =
 };
 
 
-static const ngx_str_t  ngx_http_tsface_record_types[] = {
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "intent\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "outcome\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusal\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "open\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "close\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "refusals\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "key\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "checkpoint\""),
-    ngx_string(NGX_HTTP_TSFACE_RECORD_TYPE "rotate\"")
+/* of no given size: one that is missing does not compile */
+const ngx_str_t  ngx_http_tsface_record_types[] = {
+    ngx_string("intent"),
+    ngx_string("outcome"),
+    ngx_string("refusal"),
+    ngx_string("open"),
+    ngx_string("close"),
+    ngx_string("refusals"),
+    ngx_string("key"),
+    ngx_string("checkpoint"),
+    ngx_string("rotate")
 };
 
 
@@ -165,7 +166,10 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
 
     value = &ngx_http_tsface_record_types[record->type];
 
-    p = ngx_cpymem(buf, value->data, value->len);
+    p = ngx_http_tsface_record_put(buf, NGX_HTTP_TSFACE_RECORD_TYPE);
+    p = ngx_cpymem(p, value->data, value->len);
+    *p++ = '"';
+
     end = buf + size;
 
     for (i = 0;

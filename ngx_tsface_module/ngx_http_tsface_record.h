@@ -39,6 +39,11 @@ typedef enum {
 } ngx_http_tsface_record_type_e;
 
 
+/* The names of the types. */
+extern const ngx_str_t
+    ngx_http_tsface_record_types[NGX_HTTP_TSFACE_RECORD_NTYPES];
+
+
 /*
  * What a record says.  An ngx_str_t with data == NULL and a negative number
  * mean "left out"; strings are any bytes: they are escaped, and cut at the

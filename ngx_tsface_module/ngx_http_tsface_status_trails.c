@@ -32,25 +32,6 @@ static void ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_zone_trail_stat_t *stats);
 
 
-/* Indexed by ngx_http_tsface_record_type_e. */
-static const char *const  ngx_http_tsface_status_types[] = {
-    "intent",
-    "outcome",
-    "refusal",
-    "open",
-    "close",
-    "refusals",
-    "key",
-    "checkpoint",
-    "rotate"
-};
-
-/* does not compile when a type has no name */
-typedef char  ngx_http_tsface_status_types_are_all[
-    sizeof(ngx_http_tsface_status_types) / sizeof(char *)
-    == NGX_HTTP_TSFACE_RECORD_NTYPES ? 1 : -1];
-
-
 static const ngx_http_tsface_status_trail_t
     ngx_http_tsface_status_trails[] =
 {
@@ -124,8 +105,8 @@ ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
                              stat.failing, stat.err, stat.queued, records);
 
     for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
-        ngx_http_tsface_page_add(page, "%s\"%s\":%ui", i ? "," : "",
-                                 ngx_http_tsface_status_types[i],
+        ngx_http_tsface_page_add(page, "%s\"%V\":%ui", i ? "," : "",
+                                 &ngx_http_tsface_record_types[i],
                                  stat.records[i]);
     }
 
@@ -239,8 +220,8 @@ ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
         for (n = 0; n < NGX_HTTP_TSFACE_RECORD_NTYPES; n++) {
             ngx_http_tsface_page_add(page,
                                  "tsface_trail_records_total{trail=\"%V\","
-                                 "type=\"%s\"} %ui\n", &trails[i]->name,
-                                 ngx_http_tsface_status_types[n],
+                                 "type=\"%V\"} %ui\n", &trails[i]->name,
+                                 &ngx_http_tsface_record_types[n],
                                  stats[i].records[n]);
         }
     }

@@ -271,9 +271,11 @@ void ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
 void ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
     ngx_err_t err, ngx_uint_t lost);
 
-/* How it is with this worker now: records that wait, and the last error. */
+/* A write to the second place of checkpoints failed. */
 void ngx_http_tsface_zone_trail_uncopied(
     ngx_http_tsface_zone_trail_t *trail);
+
+/* How it is with this worker now: records that wait, and the last error. */
 void ngx_http_tsface_zone_trail_now(ngx_http_tsface_zone_trail_t *trail,
     ngx_uint_t queued, ngx_err_t err);
 

@@ -110,8 +110,9 @@ described('headers that are relayed', 15,
 
 # --- records: types, members with their limits, reasons of "open"
 
+my ($types) = $source{record} =~ /_record_types\[\] = \{(.*?)\}/s;
 described('types of records', 5, sub { row('audit.md', $_[0]) },
-    $source{record} =~ /_RECORD_TYPE "(\w+)\\""/g);
+    $types =~ /ngx_string\("(\w+)"\)/g);
 
 my %limit = $source{record} =~ /_record_row\((\w+), string, (\d+)\)/g;
 my @members = (
