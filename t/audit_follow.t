@@ -309,6 +309,18 @@ my $status = `exec 3>&1
     { $program follow @json $file; echo \$? >&3; } | head -n 1 >/dev/null`;
 is $status, "0\n", 'with 0';
 
+# --- a gap, and what is behind it can't be read: each is told as it is
+
+begin(2);
+my $unreadable = ($trail->lines)[1] =~ s/"seq":2,/"seq":7,/r
+    =~ s/"type":"outcome",/"type":"outcome",nothing,/r;
+$tool->write($file, ($trail->lines)[0], $unreadable);
+follow(@json, $file);
+says(qr/:2: seq 7: missing: seq 2 to 6 is not in front of it$/m,
+    'what is missing has numbers');
+shows(($trail->lines)[0], 'what can be read is shown');
+is stop('TERM'), 1, 'the chain is broken';
+
 for my $bad ([ '-' ], [ $dir ], [ '--format', 'csv', '--json', $file ],
     [ '--lines', 'x', $file ], [ '--lines', 10001, $file ],
     [ "$file.none", $file ], [ '/dev/null' ])

@@ -81,6 +81,14 @@ int tsface_audit_orphans(const tsface_audit_t *audit);
 int tsface_audit_stats(const tsface_audit_t *audit);
 
 /*
+ * What is wrong with the next line, of the chain or as a record.  readable:
+ * record is what it says, whatever is wrong with its place.
+ */
+tsface_audit_fault_e tsface_audit_take(tsface_audit_chain_t *chain,
+    tsface_audit_reader_e what, const ngx_str_t *line,
+    tsface_audit_record_t *record, ngx_uint_t *readable);
+
+/*
  * Hands each record that is one to handler, and checks the chain while it
  * passes, if there is a key: the first fault, and the number of them, are
  * told on stderr.  A fault does not stop it, since somebody has to look.

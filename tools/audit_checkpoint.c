@@ -174,8 +174,10 @@ tsface_audit_checkpoints_read(tsface_audit_checkpoints_t *cp, char *name)
                 "checkpoints\n", name, others);
     }
 
-    qsort(cp->known, cp->nknown, sizeof(tsface_audit_known_t),
-          tsface_audit_checkpoints_compare);
+    if (cp->nknown) {
+        qsort(cp->known, cp->nknown, sizeof(tsface_audit_known_t),
+              tsface_audit_checkpoints_compare);
+    }
 
     return rc;
 }

@@ -178,30 +178,20 @@ static int
 tsface_audit_follow_line(tsface_audit_follow_t *follow,
     tsface_audit_reader_e what, ngx_str_t *line)
 {
-    tsface_audit_fault_e   fault;
-    tsface_audit_chain_t  *chain;
+    ngx_uint_t            readable;
+    tsface_audit_fault_e  fault;
 
-    chain = &follow->chain;
-
-    fault = tsface_audit_chain_next(chain, what, line);
-
-    if (chain->found
-        && tsface_audit_record_read(&follow->record, line) != NGX_OK)
-    {
-        if (fault == TSFACE_AUDIT_WHOLE) {
-            fault = TSFACE_AUDIT_FORM;
-        }
-
-        chain->found = 0;
-    }
+    fault = tsface_audit_take(&follow->chain, what, line, &follow->record,
+                              &readable);
 
     if (fault != TSFACE_AUDIT_WHOLE) {
         follow->faults++;
         fflush(stdout);
-        tsface_audit_chain_report(stderr, chain, &follow->reader, fault);
+        tsface_audit_chain_report(stderr, &follow->chain, &follow->reader,
+                                  fault);
     }
 
-    if (!chain->found
+    if (!readable
         || !tsface_audit_matches(&follow->audit->filter, &follow->record))
     {
         return TSFACE_AUDIT_OK;

@@ -77,15 +77,7 @@ tsface_audit_walk(const tsface_audit_t *audit,
             break;
         }
 
-        fault = tsface_audit_chain_next(&chain, what, &line);
-
-        readable = chain.found
-                   && tsface_audit_record_read(&record, &line) == NGX_OK;
-
-        if (fault == TSFACE_AUDIT_WHOLE && !readable) {
-            fault = TSFACE_AUDIT_FORM;
-            chain.found = 0;
-        }
+        fault = tsface_audit_take(&chain, what, &line, &record, &readable);
 
         if (fault != TSFACE_AUDIT_WHOLE && faults++ == 0) {
             tsface_audit_progress_erase(&reader.progress);
@@ -118,6 +110,27 @@ tsface_audit_walk(const tsface_audit_t *audit,
     tsface_audit_reader_done(&reader);
 
     return rc;
+}
+
+
+tsface_audit_fault_e
+tsface_audit_take(tsface_audit_chain_t *chain, tsface_audit_reader_e what,
+    const ngx_str_t *line, tsface_audit_record_t *record,
+    ngx_uint_t *readable)
+{
+    tsface_audit_fault_e  fault;
+
+    fault = tsface_audit_chain_next(chain, what, line);
+
+    *readable = chain->found
+                && tsface_audit_record_read(record, line) == NGX_OK;
+
+    if (fault == TSFACE_AUDIT_WHOLE && !*readable) {
+        fault = TSFACE_AUDIT_FORM;
+        chain->found = 0;
+    }
+
+    return fault;
 }
 
 
