@@ -114,10 +114,6 @@ void tsface_audit_emit_head(const tsface_audit_t *audit);
 void tsface_audit_emit(const tsface_audit_t *audit,
     const tsface_audit_record_t *record, const ngx_str_t *line);
 
-/* The table for people. */
-void tsface_audit_heading(void);
-void tsface_audit_row(const tsface_audit_record_t *record);
-
 /* Of untrusted text, what a terminal can take. */
 void tsface_audit_print(const ngx_str_t *text, int width);
 

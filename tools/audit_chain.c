@@ -12,9 +12,6 @@
 #include "audit_chain.h"
 
 
-#define TSFACE_AUDIT_REASON  ",\"reason\":\""
-
-
 static tsface_audit_fault_e tsface_audit_chain_judge(
     tsface_audit_chain_t *chain, const ngx_str_t *line, uint64_t seq);
 static tsface_audit_fault_e tsface_audit_chain_checkpoint(
@@ -117,7 +114,7 @@ tsface_audit_chain_judge(tsface_audit_chain_t *chain, const ngx_str_t *line,
     ngx_str_t  reason;
 
     if (seq > chain->wanted) {
-        tsface_audit_line_member(line, TSFACE_AUDIT_REASON, &reason);
+        tsface_audit_line_get(line, "reason", &reason);
 
         return tsface_audit_line_is(&reason, "truncated")
                ? TSFACE_AUDIT_LOST : TSFACE_AUDIT_MISSING;

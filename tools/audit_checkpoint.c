@@ -15,13 +15,6 @@
 #include "audit.h"
 
 
-#define TSFACE_AUDIT_TRAIL       ",\"trail\":\""
-#define TSFACE_AUDIT_KEY_ID      ",\"key_id\":\""
-#define TSFACE_AUDIT_MARK        ",\"mark\":\""
-#define TSFACE_AUDIT_SIGNER      ",\"signer\":\""
-#define TSFACE_AUDIT_SIGNATURE   ",\"signature\":\""
-
-
 static int tsface_audit_checkpoints_take(tsface_audit_checkpoints_t *cp,
     const tsface_audit_reader_t *reader, const ngx_str_t *line,
     uint64_t *others);
@@ -101,11 +94,11 @@ tsface_audit_checkpoint(const tsface_audit_checkpoints_t *cp,
         return TSFACE_AUDIT_CHECKPOINT_FORM;
     }
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &what.trail);
-    tsface_audit_line_member(line, TSFACE_AUDIT_KEY_ID, &what.key_id);
-    tsface_audit_line_member(line, TSFACE_AUDIT_MARK, &what.mark);
-    tsface_audit_line_member(line, TSFACE_AUDIT_SIGNER, &signer);
-    tsface_audit_line_member(line, TSFACE_AUDIT_SIGNATURE, &signature);
+    tsface_audit_line_get(line, "trail", &what.trail);
+    tsface_audit_line_get(line, "key_id", &what.key_id);
+    tsface_audit_line_get(line, "mark", &what.mark);
+    tsface_audit_line_get(line, "signer", &signer);
+    tsface_audit_line_get(line, "signature", &signature);
 
     what.time.data = (u_char *) tsface_audit_line_time(line);
     what.time.len = TSFACE_AUDIT_TIME_LEN;
@@ -237,8 +230,8 @@ tsface_audit_checkpoints_add(tsface_audit_checkpoints_t *cp,
     tsface_audit_mark_t    place;
     tsface_audit_known_t  *known;
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &trail);
-    tsface_audit_line_member(line, TSFACE_AUDIT_MARK, &mark);
+    tsface_audit_line_get(line, "trail", &trail);
+    tsface_audit_line_get(line, "mark", &mark);
 
     n = tsface_audit_checkpoints_trail(cp, &trail);
 
@@ -294,7 +287,7 @@ tsface_audit_checkpoints_of(const tsface_audit_checkpoints_t *cp,
         return 0;
     }
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_TRAIL, &trail);
+    tsface_audit_line_get(line, "trail", &trail);
 
     n = tsface_audit_checkpoints_trail(cp, &trail);
 

@@ -13,11 +13,6 @@
 #include "audit_line.h"
 
 
-#define TSFACE_AUDIT_KEY_ID       ",\"key_id\":\""
-#define TSFACE_AUDIT_PREVIOUS_ID  ",\"previous_key_id\":\""
-#define TSFACE_AUDIT_PROOF        ",\"proof\":\""
-
-
 static tsface_audit_key_e tsface_audit_keyring_same(
     tsface_audit_keyring_t *ring, const ngx_str_t *line, const u_char *mac);
 static tsface_audit_key_e tsface_audit_keyring_change(
@@ -64,7 +59,7 @@ tsface_audit_keyring_believe(tsface_audit_keyring_t *ring,
 {
     ngx_str_t  id;
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_KEY_ID, &id);
+    tsface_audit_line_get(line, "key_id", &id);
 
     ring->current = tsface_audit_keys_find(ring->keys, &id);
     ring->latest = ring->current;
@@ -100,7 +95,7 @@ tsface_audit_keyring_same(tsface_audit_keyring_t *ring, const ngx_str_t *line,
         }
     }
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_KEY_ID, &id);
+    tsface_audit_line_get(line, "key_id", &id);
 
     if (id.len == sizeof(ring->id)
         && tsface_audit_keys_find(ring->keys, &id) == NULL)
@@ -120,7 +115,7 @@ tsface_audit_keyring_change(tsface_audit_keyring_t *ring,
     ngx_str_t                      id;
     ngx_http_tsface_record_key_t  *key, *before;
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_KEY_ID, &id);
+    tsface_audit_line_get(line, "key_id", &id);
 
     if (id.len != sizeof(ring->id)) {
         return TSFACE_AUDIT_KEY_CHANGED;
@@ -142,7 +137,7 @@ tsface_audit_keyring_change(tsface_audit_keyring_t *ring,
 
         /* of the records before this one nothing was checked */
 
-        tsface_audit_line_member(line, TSFACE_AUDIT_PREVIOUS_ID, &id);
+        tsface_audit_line_get(line, "previous_key_id", &id);
 
         before = tsface_audit_keys_find(ring->keys, &id);
 
@@ -216,8 +211,8 @@ tsface_audit_keys_proven(ngx_http_tsface_record_key_t *previous,
     u_char     want[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
     ngx_str_t  id, proof;
 
-    tsface_audit_line_member(line, TSFACE_AUDIT_PREVIOUS_ID, &id);
-    tsface_audit_line_member(line, TSFACE_AUDIT_PROOF, &proof);
+    tsface_audit_line_get(line, "previous_key_id", &id);
+    tsface_audit_line_get(line, "proof", &proof);
 
     return id.len == NGX_HTTP_TSFACE_RECORD_ID_LEN
            && ngx_memcmp(id.data, ngx_http_tsface_record_key_id(previous),

@@ -33,8 +33,12 @@ void tsface_audit_line_type(const ngx_str_t *line, ngx_str_t *type);
 
 /*
  * The text of a member that has one, as it is written, and NULL if there is
- * none.  name with its punctuation: `,"reason":"`.
+ * none.  name is a literal.
  */
+#define tsface_audit_line_get(line, name, value)                              \
+    tsface_audit_line_member(line, ",\"" name "\":\"", value)
+
+/* name with its punctuation: `,"reason":"`. */
 void tsface_audit_line_member(const ngx_str_t *line, const char *name,
     ngx_str_t *value);
 

@@ -126,19 +126,15 @@ tsface_audit_orphans_print(tsface_audit_orphans_t *orphans)
         return tsface_audit_no_memory();
     }
 
-    if (n && !orphans->audit->json) {
-        tsface_audit_heading();
+    if (n) {
+        tsface_audit_emit_head(orphans->audit);
     }
 
     for (i = 0; i < n; i++) {
         line = &nodes[i]->value;
 
-        if (orphans->audit->json) {
-            (void) fwrite(line->data, 1, line->len, stdout);
-            (void) putchar('\n');
-
-        } else if (tsface_audit_record_read(&record, line) == NGX_OK) {
-            tsface_audit_row(&record);
+        if (tsface_audit_record_read(&record, line) == NGX_OK) {
+            tsface_audit_emit(orphans->audit, &record, line);
         }
     }
 

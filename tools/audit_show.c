@@ -22,6 +22,8 @@ typedef struct {
 } tsface_audit_show_t;
 
 
+static void tsface_audit_heading(void);
+static void tsface_audit_row(const tsface_audit_record_t *record);
 static int tsface_audit_show_record(void *data,
     const tsface_audit_record_t *record, const ngx_str_t *line);
 
@@ -92,7 +94,7 @@ tsface_audit_emit(const tsface_audit_t *audit,
 }
 
 
-void
+static void
 tsface_audit_heading(void)
 {
     printf(TSFACE_AUDIT_COLUMNS, "seq", "time", "type", "request_id",
@@ -100,7 +102,7 @@ tsface_audit_heading(void)
 }
 
 
-void
+static void
 tsface_audit_row(const tsface_audit_record_t *record)
 {
     ngx_str_t         text;
