@@ -46,6 +46,9 @@ static void ngx_http_tsface_metrics_credentials(
 static void ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
     const ngx_http_tsface_metric_t *metric);
 static void ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics);
+static void ngx_http_tsface_metrics_state(ngx_http_tsface_page_t *page,
+    const char *name, const ngx_str_t *credentials,
+    const char *const *states, const char *state);
 static void ngx_http_tsface_metrics_breakers(
     ngx_http_tsface_metrics_t *metrics);
 static void ngx_http_tsface_metrics_gates(ngx_http_tsface_metrics_t *metrics);
@@ -227,7 +230,7 @@ ngx_http_tsface_metrics_credentials(ngx_http_tsface_metrics_t *metrics)
 static void
 ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics)
 {
-    ngx_uint_t                       i, n;
+    ngx_uint_t                       i;
     const char                      *state;
     ngx_http_tsface_credentials_t  **cp;
 
@@ -239,14 +242,26 @@ ngx_http_tsface_metrics_states(ngx_http_tsface_metrics_t *metrics)
     for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
         state = ngx_http_tsface_status_state(&metrics->stats[i]);
 
-        for (n = 0; ngx_http_tsface_status_states[n]; n++) {
-            ngx_http_tsface_page_add(metrics->page,
-                         "tsface_credentials_state{credentials=\"%V\","
-                         "state=\"%s\"} %d\n", &cp[i]->name,
-                         ngx_http_tsface_status_states[n],
-                         ngx_strcmp(state, ngx_http_tsface_status_states[n])
-                         == 0);
-        }
+        ngx_http_tsface_metrics_state(metrics->page,
+                                      "tsface_credentials_state",
+                                      &cp[i]->name,
+                                      ngx_http_tsface_status_states, state);
+    }
+}
+
+
+/* One metric for each of the states, of which one is 1. */
+
+static void
+ngx_http_tsface_metrics_state(ngx_http_tsface_page_t *page, const char *name,
+    const ngx_str_t *credentials, const char *const *states,
+    const char *state)
+{
+    for ( /* void */ ; *states; states++) {
+        ngx_http_tsface_page_add(page,
+                                 "%s{credentials=\"%V\",state=\"%s\"} %d\n",
+                                 name, credentials, *states,
+                                 ngx_strcmp(state, *states) == 0);
     }
 }
 
@@ -309,7 +324,7 @@ ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
 static void
 ngx_http_tsface_metrics_breakers(ngx_http_tsface_metrics_t *metrics)
 {
-    ngx_uint_t                       i, n;
+    ngx_uint_t                       i;
     const char                      *state;
     ngx_http_tsface_credentials_t  **cp;
 
@@ -321,14 +336,9 @@ ngx_http_tsface_metrics_breakers(ngx_http_tsface_metrics_t *metrics)
     for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
         state = ngx_http_tsface_status_breaker(cp[i], &metrics->stats[i]);
 
-        for (n = 0; ngx_http_tsface_status_breakers[n]; n++) {
-            ngx_http_tsface_page_add(metrics->page,
-                         "tsface_breaker_state{credentials=\"%V\","
-                         "state=\"%s\"} %d\n", &cp[i]->name,
-                         ngx_http_tsface_status_breakers[n],
-                         ngx_strcmp(state, ngx_http_tsface_status_breakers[n])
-                         == 0);
-        }
+        ngx_http_tsface_metrics_state(metrics->page, "tsface_breaker_state",
+                                      &cp[i]->name,
+                                      ngx_http_tsface_status_breakers, state);
     }
 }
 
