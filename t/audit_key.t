@@ -9,24 +9,14 @@ use TSFace::Test;
 use TSFace::Load;
 use TSFace::Schema;
 use TSFace::Trail;
-use Cwd 'abs_path';
 use Digest::SHA 'hmac_sha256_hex';
-use File::Basename 'dirname';
-use JSON::PP ();
 
-my $root = dirname(dirname(abs_path(__FILE__)));
 my $t = TSFace::Test->new(workers => 2);
 my $dir = $t->dir;
 my $sandbox = $t->sandbox;
 my $trail = "$dir/trail/keys.jsonl";
-my $json = JSON::PP->new->utf8->canonical;
 
-my $tool = "$dir/tmp/tsface-audit";
-{
-    local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE} || "$root/build-out/tree";
-    my ($code, $said) = $t->run(120, 'bash', "$root/build/tools.sh", $tool);
-    is $code, 0, 'tsface-audit compiles' or die $said;
-}
+my $tool = $t->audit_tool;
 
 my %key = map { $_ => "the-key-$_-of-the-trail-" . $_ x 20 } 'A' .. 'D';
 $t->secret("key.$_", $key{$_}) for keys %key;

@@ -8,25 +8,15 @@ use lib 't/lib';
 use TSFace::Test;
 use TSFace::Load;
 use TSFace::Trail;
-use Cwd 'abs_path';
 use Digest::SHA qw(hmac_sha256_hex sha256_hex);
-use File::Basename 'dirname';
-use JSON::PP ();
 
-my $root = dirname(dirname(abs_path(__FILE__)));
 my $t = TSFace::Test->new(workers => 4, timeout => 120);
 my $dir = $t->dir;
 my $sandbox = $t->sandbox;
 my $trail = "$dir/trail/trail.jsonl";
 my $second = "$dir/tmp/second/checkpoints";
-my $json = JSON::PP->new->utf8->canonical;
 
-my $tool = "$dir/tmp/tsface-audit";
-{
-    local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE} || "$root/build-out/tree";
-    my ($code, $said) = $t->run(120, 'bash', "$root/build/tools.sh", $tool);
-    is $code, 0, 'tsface-audit compiles' or die $said;
-}
+my $tool = $t->audit_tool;
 
 # Keys that openssl made: the private one's file.
 sub make_key {

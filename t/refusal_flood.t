@@ -5,8 +5,6 @@
 
 use lib 't/lib';
 use TSFace::Test;
-use Cwd 'abs_path';
-use File::Basename 'dirname';
 use List::Util qw(max sum0);
 
 plan(skip_all => 'h2load (nghttp2-client) is not installed')
@@ -152,21 +150,17 @@ cmp_ok scalar(() = $log =~ /more refusals than/g), '<=', 4 * $workers,
 
 # --- tsface-audit knows them
 
-my $tool = dirname(abs_path($t->{module} eq 'static'
-    ? "$TSFace::Test::ROOT/build-out/x" : $t->{module})) . '/tsface-audit';
+my $tool = $t->audit_tool;
 my @tool = ('--key', $t->dir . '/secrets/audit.key', $file);
-SKIP: {
-    skip 'tsface-audit is not built', 4 if !-x $tool;
-    my ($code, $out) = $t->run(30, $tool, 'stats', @tool);
-    is $code, 0, 'stats' or diag $out;
-    like $out, qr/^result +$summarised  refused \(counted\)$/m,
-        'stats: the sum of the counts';
-    ($code, $out) = $t->run(30, $tool, 'show', '--type', 'refusals', @tool);
-    is $code, 0, 'show' or diag $out;
-    my $first = $sums->[0];
-    like $out, qr/^$first->{seq} .* refusals  +$first->{count} +$/m,
-        'show: a count';
-}
+my ($code, $out) = $t->run(30, $tool, 'stats', @tool);
+is $code, 0, 'stats' or diag $out;
+like $out, qr/^result +$summarised  refused \(counted\)$/m,
+    'stats: the sum of the counts';
+($code, $out) = $t->run(30, $tool, 'show', '--type', 'refusals', @tool);
+is $code, 0, 'show' or diag $out;
+my $first = $sums->[0];
+like $out, qr/^$first->{seq} .* refusals  +$first->{count} +$/m,
+    'show: a count';
 
 # --- what closes an intent is never counted
 

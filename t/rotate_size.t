@@ -8,10 +8,7 @@ use lib 't/lib';
 use TSFace::Test;
 use TSFace::Load;
 use TSFace::Trail;
-use Cwd 'abs_path';
-use File::Basename 'dirname';
 
-my $root = dirname(dirname(abs_path(__FILE__)));
 my $t = TSFace::Test->new(workers => 4, timeout => 150);
 my $dir = $t->dir;
 my $sandbox = $t->sandbox;
@@ -22,12 +19,7 @@ my $second = "$dir/tmp/checkpoints";
 $t->allow(qr/^trail: line 1: the mac does not follow/,
     qr/^trail: outcome without intent/);
 
-my $tool = "$dir/tmp/tsface-audit";
-{
-    local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE} || "$root/build-out/tree";
-    my ($code, $said) = $t->run(120, 'bash', "$root/build/tools.sh", $tool);
-    is $code, 0, 'tsface-audit compiles' or die $said;
-}
+my $tool = $t->audit_tool;
 
 my $pem = "$dir/secrets/checkpoint.pem";
 $t->run(30, 'openssl', 'genpkey', '-algorithm', 'ed25519', '-out', $pem);

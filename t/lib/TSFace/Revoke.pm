@@ -11,6 +11,7 @@ use strict;
 use warnings;
 
 use TSFace::HTTP 'http';
+use TSFace::Tool ();
 use TSFace::Trail ();
 
 # face.revoke through PORT_0: revoke('user-1', caller => 'name', json => {...},
@@ -85,7 +86,9 @@ sub wait_records {
     return $self->records(%o);
 }
 
-# The path of tsface-audit: what was built, or is built here.
+
+# The path of tsface-audit: what was built, or is built here, which it always
+# is with sanitizers or coverage.
 
 sub audit_tool {
     my ($self) = @_;
@@ -93,14 +96,8 @@ sub audit_tool {
     return $self->{audit_tool} if $self->{audit_tool};
 
     my $tool = ($ENV{OUT} || "$TSFace::Test::ROOT/build-out") . '/tsface-audit';
-    if (!-x $tool) {
-        $tool = "$self->{dir}/tmp/tsface-audit";
-        local $ENV{TSFACE_TREE} = $ENV{TSFACE_TREE}
-            || "$TSFace::Test::ROOT/build-out/tree";
-        my ($code, $said) = $self->run(120, 'bash',
-            "$TSFace::Test::ROOT/build/tools.sh", $tool);
-        die "tsface-audit does not compile: $said\n" if $code;
-    }
+    $tool = TSFace::Tool::build("$self->{dir}/tmp/tsface-audit")
+        if !-x $tool || $ENV{TSFACE_SANITIZE} || $ENV{TSFACE_COVERAGE};
 
     return $self->{audit_tool} = $tool;
 }
