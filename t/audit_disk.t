@@ -287,9 +287,7 @@ for my $call (qw(sync write)) {
 
 $sandbox->fault(kind => 'delay', path => 'revoke', ms => 1000, user => 'user-3');
 my $before = seen();
-my $socket = connect_to($t->port);
-syswrite $socket, TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-    json => { user_id => 'user-3' }, headers => [ 'X-Caller', 'late' ]);
+my $socket = $t->send_revoke('user-3', caller => 'late');
 ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'it is under way';
 disk(sync_hangs => 1);
 my $answer = read_answer($socket, time + 10, 'POST');

@@ -190,9 +190,7 @@ is gate()->{breaker} =~ /open$/, 1, 'as it is after a reload';
 endpoint('hang');
 ok wait_half_open(), 'half open';
 my $before = seen();
-my $probe = connect_to($t->port(0));
-print $probe TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-    json => { user_id => 'user-1' }, headers => [ 'X-Caller', 'probe' ]);
+my $probe = $t->send_revoke('user-1', caller => 'probe');
 ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'a probe hangs';
 is_deeply count($t->burst(20)), { '503 endpoint_unavailable' => 20 },
     'nobody else may';
@@ -217,9 +215,7 @@ $t->reload(conf('breaker failures=3 open=1s open_max=1s; keepalive 0;'),
     wait => 0);
 endpoint('slow');
 ok wait_half_open(), 'half open after the reload';
-my $slow = connect_to($t->port(0));
-print $slow TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-    json => { user_id => 'user-1' }, headers => [ 'X-Caller', 'probe' ]);
+my $slow = $t->send_revoke('user-1', caller => 'probe');
 ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'a probe';
 $t->reload(conf('breaker failures=3 open=1s open_max=1s; keepalive 1;'),
     wait => 0);

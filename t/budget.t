@@ -111,13 +111,8 @@ sub count {
 # Requests that are on their way: their sockets.
 sub send_off {
     my ($n, $user) = @_;
-    return map {
-        my $socket = connect_to($t->port(0)) || die;
-        print $socket TSFace::HTTP::build_request('POST',
-            '/v1/users/face/revoke', json => { user_id => $user || 'user-1' },
-            headers => [ 'X-Caller', 'sent-off' ]);
-        $socket;
-    } 1 .. $n;
+    return map { $t->send_revoke($user || 'user-1', caller => 'sent-off') }
+        1 .. $n;
 }
 
 # --- concurrency

@@ -93,12 +93,7 @@ sub send_off {
     my ($seconds) = @_;
     my ($end, @sockets) = time + $seconds;
     while (time < $end) {
-        my $socket = connect_to($t->port(0)) || die;
-        print $socket TSFace::HTTP::build_request('POST',
-            '/v1/users/face/revoke', json => { user_id => 'user-1' },
-            headers => [ 'X-Caller', 'sent-off' ]);
-        $socket->flush;
-        push @sockets, $socket;
+        push @sockets, $t->send_revoke('user-1', caller => 'sent-off');
         sleep 0.02;
     }
     return @sockets;
@@ -165,10 +160,7 @@ $t->reload(conf("resource https://r" . ++$secrets . '.example.com;'));
 $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10);
 $sandbox->fault(kind => 'hang', path => 'token', count => 'forever');
 seen();
-my $socket = connect_to($t->port(0)) || die;
-print $socket TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-    json => { user_id => '401 x' }, headers => [ 'X-Caller', 'twice' ]);
-$socket->flush;
+my $socket = $t->send_revoke('401 x', caller => 'twice');
 ok $t->wait_for(sub { () = seen() }, 10), 'the first is sent';
 is $t->revoke_me('status-429')->status, 429, 'the endpoint wants a pause';
 seen();

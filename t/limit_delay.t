@@ -5,7 +5,6 @@
 use lib 't/lib';
 use TSFace::Test;
 use TSFace::Load;
-use TSFace::HTTP qw(raw_http connect_to read_answer build_request);
 
 my $t = TSFace::Test->new(workers => 4);
 
@@ -79,21 +78,11 @@ sub limit_stat {
     return $limit;
 }
 
-# A request that is not waited for: its socket.
-sub begin {
-    my ($caller, $user, %o) = @_;
-    my $socket = connect_to($o{port} || $t->port(0));
-    print $socket build_request('POST', '/v1/users/face/revoke',
-        json => { user_id => $user },
-        headers => [ 'X-Caller', $caller, @{ $o{headers} || [] } ]);
-    $socket->flush;
-    return $socket;
-}
-
-# The next one is not begun before the limit has decided on this one.
+# The next one is not sent before the limit has decided on this one.
 sub in_turn {
+    my ($caller, $user, %o) = @_;
     my $n = decided() + 1;
-    my $socket = begin(@_);
+    my $socket = $t->send_revoke($user, caller => $caller, %o);
     $t->wait_for(sub { decided() >= $n }, 10);
     return $socket;
 }
@@ -145,7 +134,7 @@ sleep 1.1;
 close pop @sockets;
 ok $t->wait_for(sub { limit_stat('queue')->{returned} == 1 }, 5),
     'the last one leaves: its place is free';
-my $last = begin('b', 'user-16');
+my $last = $t->send_revoke('user-16', caller => 'b');
 is answer($_)->status, 204, 'all in the queue' for @sockets, $last;
 
 my ($gone) = grep { ($_->{reason} || '') eq 'client_closed' } $t->records;

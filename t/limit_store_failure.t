@@ -198,9 +198,7 @@ $t->reload;
 cmp_ok time() - $start, '<', 10, 'old worker gone';
 ok up('real'), 'up';
 $store->kill('STOP');
-my $socket = connect_to($t->port(0));
-syswrite $socket, TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-    json => { user_id => 'user-1' },
+my $socket = $t->send_revoke('user-1',
     headers => [ 'X-Store', 'real', 'X-Key', 'exit' ]);
 sleep 0.03;
 $t->reload(undef, wait => 0);

@@ -44,13 +44,8 @@ sub in_flight {
     my $seen = () = $sandbox->revokes;
     $sandbox->fault(kind => 'delay', path => 'revoke', ms => $ms, user => $_)
         for @users;
-    my @sockets = map {
-        my $socket = connect_to($t->port);
-        syswrite $socket, TSFace::HTTP::build_request('POST',
-            '/v1/users/face/revoke', json => { user_id => $_, ticket => 7 },
-            headers => [ 'X-Caller', "for $_" ]);
-        $socket;
-    } @users;
+    my @sockets = map { $t->send_revoke($_, caller => "for $_",
+        json => { user_id => $_, ticket => 7 }) } @users;
     $t->wait_for(sub { $seen + @users <= (() = $sandbox->revokes) }, 10)
         or die "the sandbox did not see @users\n";
     return @sockets;

@@ -42,11 +42,7 @@ END
 
 sub request {
     my ($which) = @_;
-
-    my $socket = connect_to($t->port);
-    print $socket TSFace::HTTP::build_request('POST', '/v1/users/face/revoke',
-        json => { user_id => 'user-1' }, headers => [ 'X-Which', $which ]);
-    return $socket;
+    return $t->send_revoke('user-1', headers => [ 'X-Which', $which ]);
 }
 
 sub waiting {

@@ -10,7 +10,7 @@ package TSFace::Test;
 use strict;
 use warnings;
 
-use TSFace::HTTP 'http';
+use TSFace::HTTP qw(raw_http connect_to build_request);
 use TSFace::Tool ();
 use TSFace::Trail ();
 
@@ -21,20 +21,41 @@ use TSFace::Trail ();
 sub revoke {
     my ($self, $user, %o) = @_;
 
-    my $caller = exists $o{caller} ? delete $o{caller} : 'tester';
-    my $port = delete $o{port} || $self->port(0);
+    my $answer = raw_http($o{port} || $self->port(0),
+        revoke_request($user, %o), %o);
+
+    push @{ $self->{answers} }, $answer;
+    return $answer;
+}
+
+
+# The same without waiting for the answer: the socket it will come from, see
+# read_answer().
+
+sub send_revoke {
+    my ($self, $user, %o) = @_;
+
+    my $socket = connect_to($o{port} || $self->port(0), %o)
+        or die "connect: $!\n";
+    print $socket revoke_request($user, %o);
+    $socket->flush;
+
+    return $socket;
+}
+
+
+sub revoke_request {
+    my ($user, %o) = @_;
+
+    my $caller = exists $o{caller} ? $o{caller} : 'tester';
     my @headers = (defined $caller ? ('X-Caller', $caller) : (),
-        @{ delete $o{headers} || [] });
+        @{ $o{headers} || [] });
 
     $o{json} = { user_id => $user }
         if !grep { exists $o{$_} } qw(json body chunks);
 
-    my $answer = http($port, 'POST',
-        delete $o{target} || '/v1/users/face/revoke',
-        headers => \@headers, %o);
-
-    push @{ $self->{answers} }, $answer;
-    return $answer;
+    return build_request('POST', $o{target} || '/v1/users/face/revoke', %o,
+        headers => \@headers);
 }
 
 
