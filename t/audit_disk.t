@@ -234,13 +234,8 @@ sub recovers {
     ok $t->wait_for(sub { !trail('trail')->{failing_workers}
         || !$t->revoke('user-1') }, 10), "$what: no worker fails any more";
 
-    my (%intent, %open);
-    for my $r ($t->records) {
-        my $id = $r->{request_id} or next;
-        $intent{$id} = $open{$id} = 1 if $r->{type} eq 'intent';
-        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
-    }
-    is_deeply [ keys %open ], [], "$what: no intent is open";
+    is_deeply [ map { $_->{request_id} } $t->open_intents ], [],
+        "$what: no intent is open";
 
     my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start', '--key',
         "$dir/secrets/audit.key", $file);

@@ -16,20 +16,11 @@ my $dir = $t->dir;
 my $sandbox = $t->sandbox;
 my $trail = "$dir/trail/keys.jsonl";
 
-my $tool = $t->audit_tool;
-
 my %key = map { $_ => "the-key-$_-of-the-trail-" . $_ x 20 } 'A' .. 'D';
 $t->secret("key.$_", $key{$_}) for keys %key;
 my %id = map { $_ => TSFace::Trail::key_id($key{$_}) } keys %key;
 
 sub keys_of { return map { ('--key', "$dir/secrets/key.$_") } split //, $_[0] }
-
-my $said;
-sub audit {
-    my @arguments = @_;
-    (my $code, $said) = $t->run(30, $tool, @arguments);
-    return $code;
-}
 
 sub conf {
     my ($key, $previous) = @_;
@@ -126,48 +117,48 @@ for my $record (grep { $_->{proof} } @keys) {
         . $before->{mac} . $record->{seq}, $key{A}), 'as the manual says';
 }
 
-is audit('verify', '--from-start', keys_of('BA'), $trail), 0, 'verify: whole'
-    or diag $said;
-like $said, qr/^keys:  changed 1 times$/m, 'one change';
+is $t->audit('verify', '--from-start', keys_of('BA'), $trail), 0, 'verify: whole'
+    or diag $t->said;
+like $t->said, qr/^keys:  changed 1 times$/m, 'one change';
 my ($back) = grep { $_->{type} eq 'key' && $_->{key_id} eq $id{A} } @records;
 my $stale = $keys[2]{seq} - $back->{seq};
-like $said, qr/^keys:\ \ $stale\ records\ by\ workers\ with\ the\ key\ before,
+like $t->said, qr/^keys:\ \ $stale\ records\ by\ workers\ with\ the\ key\ before,
     \ the\ last\ is\ seq\ @{[ $keys[2]{seq} - 1 ]}$/mx, 'and who was late';
 
-is audit('verify', '--from-start', keys_of('A'), $trail), 1,
+is $t->audit('verify', '--from-start', keys_of('A'), $trail), 1,
     'verify: without the new key';
-like $said, qr/:$keys[0]{seq}:\ seq\ $keys[0]{seq}:\ is\ under\ the\ key\ with\ the\ id
+like $t->said, qr/:$keys[0]{seq}:\ seq\ $keys[0]{seq}:\ is\ under\ the\ key\ with\ the\ id
     \ $id{B}:\ give\ it/x, 'which it says';
-is audit('verify', '--from-start', keys_of('B'), $trail), 1,
+is $t->audit('verify', '--from-start', keys_of('B'), $trail), 1,
     'verify: without the old';
-like $said, qr/:1: seq 1: is under the key with the id $id{A}: /,
+like $t->said, qr/:1: seq 1: is under the key with the id $id{A}: /,
     'which it says';
 
 my @whole = map { "$_->{_line}\n" } @records;
 for my $from (1 .. $#whole - 1) {
     $t->write_file('tmp/rest', join '', @whole[$from .. $#whole]);
-    my $rc = audit('verify', keys_of('BA'), "$dir/tmp/rest");
+    my $rc = $t->audit('verify', keys_of('BA'), "$dir/tmp/rest");
 
     # within the time of both keys it can't be known that there were both
     my $within = $from + 1 >= $keys[0]{seq} && $from + 1 < $back->{seq} - 1;
-    is $rc, $within ? 1 : 0, "from record $from on" or diag $said;
+    is $rc, $within ? 1 : 0, "from record $from on" or diag $t->said;
 }
 
-is audit('show', keys_of('AB'), '--user', 'user-1', '--json', $trail), 0,
+is $t->audit('show', keys_of('AB'), '--user', 'user-1', '--json', $trail), 0,
     'show: a user';
-is scalar(() = $said =~ /"type":"intent"/g),
+is scalar(() = $t->said =~ /"type":"intent"/g),
     scalar(grep { $_->{type} eq 'intent' && $_->{user} && $_->{user}{hmac} =~
     /^(?:@{[ join '|', map { hmac_sha256_hex("tsface user\0user-1", $_) }
     @key{qw(A B)} ]})$/ } @records), 'under each key';
-like $said, qr/"hmac":"@{[ hmac_sha256_hex("tsface user\0user-1", $_) ]}"/,
+like $t->said, qr/"hmac":"@{[ hmac_sha256_hex("tsface user\0user-1", $_) ]}"/,
     'both are there' for @key{qw(A B)};
 
 # --- the end of the chain is lost: nobody knows the key, which is told
 
 unlink "$trail.chain" or die;
 is $t->revoke('user-1')->status, 204, 'PATH.chain is lost: revoked';
-is audit('verify', '--from-start', keys_of('AB'), $trail), 0, 'whole'
-    or diag $said;
+is $t->audit('verify', '--from-start', keys_of('AB'), $trail), 0, 'whole'
+    or diag $t->said;
 my ($lost) = reverse grep { $_->{type} eq 'key' } records();
 is $lost->{key_id}, $id{B}, 'the key, which is the same';
 
@@ -175,24 +166,24 @@ $t->write_file('trail/keys.jsonl.chain', sprintf "tsface-chain 1 %020d %s "
     . "%020d %020d\n", $_->[0], $_->[1], (stat $trail)[1, 7])
     for map { [ @$_{qw(seq mac)} ] } (records())[-1];
 is $t->revoke('user-1')->status, 204, 'PATH.chain of version 1: revoked';
-is audit('verify', '--from-start', keys_of('AB'), $trail), 0, 'whole'
-    or diag $said;
+is $t->audit('verify', '--from-start', keys_of('AB'), $trail), 0, 'whole'
+    or diag $t->said;
 like $t->read_file("$trail.chain"), qr/^tsface-chain 2 /, 'of version 2 now';
 
 # --- a third without the proof
 
 $t->reload(conf('C'));
 is $t->revoke('user-1')->status, 204, 'a key without the one before: revoked';
-is audit('verify', '--from-start', keys_of('ABC'), $trail), 1,
+is $t->audit('verify', '--from-start', keys_of('ABC'), $trail), 1,
     'verify: it could be anybody\'s';
-like $said, qr/another\ key,\ with\ the\ id\ $id{C},\ and\ no\ proof\ .*
+like $t->said, qr/another\ key,\ with\ the\ id\ $id{C},\ and\ no\ proof\ .*
     --accept-key\ $id{C}\)$/mx, 'it says so';
-is audit('verify', '--from-start', keys_of('ABC'), '--accept-key', $id{C},
-    $trail), 0, 'unless the auditor knows' or diag $said;
-is audit('verify', '--from-start', keys_of('ABC'), '--accept-key', $id{D},
+is $t->audit('verify', '--from-start', keys_of('ABC'), '--accept-key', $id{C},
+    $trail), 0, 'unless the auditor knows' or diag $t->said;
+is $t->audit('verify', '--from-start', keys_of('ABC'), '--accept-key', $id{D},
     $trail), 1, 'that one key';
-is audit('show', keys_of('ABC'), $trail), 1, 'show: the same';
-like $said, qr/NOT WHOLE: the chain breaks in 1 places/, 'once';
+is $t->audit('show', keys_of('ABC'), $trail), 1, 'show: the same';
+like $t->said, qr/NOT WHOLE: the chain breaks in 1 places/, 'once';
 
 # --- forged: what one can do who has a key, and the file
 
@@ -274,8 +265,8 @@ for my $how (sort keys %forged) {
         $file = sealed(\@upto, @more);
     }
 
-    is audit('verify', '--from-start', keys_of('ABCD'), $file), $want,
-        "forged: $how" or diag $said;
+    is $t->audit('verify', '--from-start', keys_of('ABCD'), $file), $want,
+        "forged: $how" or diag $t->said;
 }
 
 # a byte of each of the records of the chain's keys
@@ -288,7 +279,7 @@ for my $record (@keys) {
         substr($line, $at, 1) ^= "\x01";
         $lines[$record->{seq} - 1] = $line;
         $t->write_file('tmp/edited', join '', @lines);
-        next if audit('verify', '--from-start', keys_of('AB'),
+        next if $t->audit('verify', '--from-start', keys_of('AB'),
             "$dir/tmp/edited") == 1;
         fail "seq $record->{seq}, byte $at changed";
     }

@@ -77,21 +77,11 @@ http {
 END
 }
 
-sub gate { return http($t->port(0), 'GET', '/status')->json->{credentials}[0]{gate} }
 sub logged { my ($what) = @_; return scalar(() = $t->error_log =~ /$what/g) }
-
-# How many of them ended so: "204", "503 endpoint_unavailable".
-sub count {
-    my (@answers) = @_;
-    my %count;
-    $count{ join ' ', grep { defined && length } $_->status, $_->problem }++
-        for @answers;
-    return \%count;
-}
 
 # Until the breaker may be tried.
 sub wait_half_open {
-    return $t->wait_for(sub { gate()->{breaker} eq 'half_open' }, 10);
+    return $t->wait_for(sub { $t->gate->{breaker} eq 'half_open' }, 10);
 }
 
 # --- nobody listens
@@ -100,11 +90,11 @@ endpoint('204');
 $t->start(conf('breaker failures=5 open=2s open_max=3s;'));
 
 my @answers = map { $t->revoke('user-1') } 1 .. 5;
-is_deeply count(@answers), { '502 upstream_unreachable' => 5 },
+is_deeply count_answers(@answers), { '502 upstream_unreachable' => 5 },
     'the first five find out';
-is gate()->{breaker}, 'open', 'then it is open';
+is $t->gate->{breaker}, 'open', 'then it is open';
 @answers = $t->burst(50);
-is_deeply count(@answers), { '503 endpoint_unavailable' => 50 },
+is_deeply count_answers(@answers), { '503 endpoint_unavailable' => 50 },
     'and none is sent';
 is scalar(grep { ($_->header('Retry-After') || 0) =~ /^[1-4]$/ } @answers), 50,
     'they are told when';
@@ -113,7 +103,7 @@ is scalar(grep { $_->{reason} eq 'endpoint_unavailable' } @refusals), 50,
     'recorded';
 is scalar(grep { $_->{type} eq 'intent' } $t->records), 5, 'without intents';
 
-my $gate = gate();
+my $gate = $t->gate;
 cmp_ok $gate->{open_for_ms}, '<=', 2000, 'the status tells for how long';
 is "$gate->{opened} $gate->{endpoint_failures_in_a_row}", '1 5', 'and why';
 is $gate->{gate_refusals}{endpoint_unavailable}, 50, 'and what it cost';
@@ -130,10 +120,10 @@ is logged(qr/\[error\].*breaker of credentials "sandbox" is open for \d+ ms: its
 
 ok wait_half_open(), 'half open';
 @answers = $t->burst(50);
-my $count = count(@answers);
+my $count = count_answers(@answers);
 is $count->{'502 upstream_unreachable'}, 1, 'one of fifty tries';
 is $count->{'503 endpoint_unavailable'}, 49, 'the others do not';
-is gate()->{breaker}, 'open', 'and it is open again';
+is $t->gate->{breaker}, 'open', 'and it is open again';
 is logged(qr/\[warn\].*is open for another \d+ ms: its probe failed/), 1,
     'logged';
 
@@ -143,15 +133,15 @@ endpoint('slow');
 serve();
 ok wait_half_open(), 'half open';
 @answers = $t->burst(50);
-$count = count(@answers);
+$count = count_answers(@answers);
 is $count->{204}, 1, 'one of fifty tries, for a second';
 is $count->{'503 endpoint_unavailable'}, 49, 'the others do not';
 is seen(), 1, 'the endpoint saw one';
-is gate()->{breaker}, 'closed', 'and it is closed';
+is $t->gate->{breaker}, 'closed', 'and it is closed';
 is logged(qr/\[notice\].*breaker of credentials "sandbox" is closed/), 1,
     'logged';
 endpoint('204');
-is_deeply count($t->burst(50)), { 204 => 50 }, 'all pass';
+is_deeply count_answers($t->burst(50)), { 204 => 50 }, 'all pass';
 is http($t->port(0), "GET", "/ready")->body, qq({"ready":true}\n),
     'ready without a but';
 
@@ -163,7 +153,7 @@ sub opens {
     $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10);
     endpoint($state);
     $t->revoke('user-1') for 1 .. $n || 5;
-    my $state_is = gate()->{breaker};
+    my $state_is = $t->gate->{breaker};
     return $state_is;
 }
 
@@ -180,19 +170,19 @@ endpoint('204');
 is $t->revoke('user-1')->status, 204, 'answered';
 endpoint('hang');
 @answers = $t->burst(3);
-is_deeply count(@answers), { '504 upstream_timeout' => 3 }, 'three time out';
-is gate()->{breaker}, 'open', 'it is open';
+is_deeply count_answers(@answers), { '504 upstream_timeout' => 3 }, 'three time out';
+is $t->gate->{breaker}, 'open', 'it is open';
 
 # --- kill -9 of the worker that has the probe
 
 $t->reload(conf('breaker failures=3 open=1s open_max=1s;'));
-is gate()->{breaker} =~ /open$/, 1, 'as it is after a reload';
+is $t->gate->{breaker} =~ /open$/, 1, 'as it is after a reload';
 endpoint('hang');
 ok wait_half_open(), 'half open';
 my $before = seen();
 my $probe = $t->send_revoke('user-1', caller => 'probe');
 ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'a probe hangs';
-is_deeply count($t->burst(20)), { '503 endpoint_unavailable' => 20 },
+is_deeply count_answers($t->burst(20)), { '503 endpoint_unavailable' => 20 },
     'nobody else may';
 my ($record) = grep { $_->{type} eq 'intent' && $_->{caller} eq 'probe' }
     $t->records;
@@ -203,13 +193,13 @@ my $killed = time;
 ok $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 10),
     'its place is free';
 cmp_ok time - $killed, '<', 3, sprintf 'soon: after %.2f s', time - $killed;
-is gate()->{breaker}, 'closed', 'closed';
+is $t->gate->{breaker}, 'closed', 'closed';
 
 # --- a reload while it is open, and while a probe is on its way
 
 endpoint('500');
 $t->revoke('user-1') for 1 .. 3;
-is gate()->{breaker}, 'open', 'open';
+is $t->gate->{breaker}, 'open', 'open';
 $before = seen();
 $t->reload(conf('breaker failures=3 open=1s open_max=1s; keepalive 0;'),
     wait => 0);
@@ -219,18 +209,18 @@ my $slow = $t->send_revoke('user-1', caller => 'probe');
 ok $t->wait_for(sub { seen() == $before + 1 }, 5), 'a probe';
 $t->reload(conf('breaker failures=3 open=1s open_max=1s; keepalive 1;'),
     wait => 0);
-is_deeply count($t->burst(20)), { '503 endpoint_unavailable' => 20 },
+is_deeply count_answers($t->burst(20)), { '503 endpoint_unavailable' => 20 },
     'the new workers know of it';
 is read_answer($slow, time + 10, 'POST')->status, 204, 'the old one sees it through';
 endpoint('204');
-is_deeply count($t->burst(20)), { 204 => 20 }, 'and the new ones know that too';
+is_deeply count_answers($t->burst(20)), { 204 => 20 }, 'and the new ones know that too';
 
 # --- off
 
 $t->reload(conf('breaker off;'));
 endpoint('500');
 $t->revoke('user-1') for 1 .. 20;
-is gate()->{breaker}, 'off', 'without a breaker';
+is $t->gate->{breaker}, 'off', 'without a breaker';
 $before = seen();
 is $t->revoke('user-1')->status, 500, 'all are sent';
 is seen(), $before + 1, 'to the endpoint';
@@ -240,7 +230,7 @@ is seen(), $before + 1, 'to the endpoint';
 $t->reload((conf('breaker failures=2 open=5s; connect_timeout 300ms;')
     =~ s/connect_timeout +1s;//r)
     =~ s{http://127.0.0.1:$endpoint}{https://nothing.invalid}r);
-is_deeply count(map { $t->revoke('user-1') } 1 .. 2),
+is_deeply count_answers(map { $t->revoke('user-1') } 1 .. 2),
     { '502 upstream_unreachable' => 2 }, 'no address';
 is $t->revoke('user-1')->problem, 'endpoint_unavailable', 'is a failure';
 

@@ -97,16 +97,7 @@ $blocks
 END
 }
 
-sub gate { return http($t->port(0), 'GET', '/status')->json->{credentials}[0]{gate} }
-sub in_flight { return gate()->{in_flight} }
-
-sub count {
-    my (@answers) = @_;
-    my %count;
-    $count{ join ' ', grep { defined && length } $_->status, $_->problem }++
-        for @answers;
-    return \%count;
-}
+sub in_flight { return $t->gate->{in_flight} }
 
 # Requests that are on their way: their sockets.
 sub send_off {
@@ -125,7 +116,7 @@ is in_flight(), 0, 'none in flight';
 seen();
 
 for my $round (1 .. 3) {
-    my $count = count($t->burst(60));
+    my $count = count_answers($t->burst(60));
     is_deeply $count, { 204 => 6, '503 endpoint_busy' => 54 },
         "round $round: six of sixty";
     my ($most, @at) = seen();
@@ -137,7 +128,7 @@ like $answer->header('Retry-After'), qr/^[12]$/, 'the others may come soon';
 is in_flight(), 0, 'none is left in flight';
 is scalar(grep { ($_->{reason} || '') eq 'endpoint_busy' } $t->records), 54 * 3 + 14,
     'refusals are recorded';
-is gate()->{gate_refusals}{endpoint_busy}, 54 * 3 + 14, 'and counted';
+is $t->gate->{gate_refusals}{endpoint_busy}, 54 * 3 + 14, 'and counted';
 
 # Under load there are always some, and never too many.
 slow(0.02);
@@ -162,12 +153,12 @@ for my $case ([ 'client errors', '404' ], [ 'failures', '500' ],
 slow(1.5);
 close $_ for send_off(6);
 ok $t->wait_for(sub { in_flight() == 6 }, 5), 'clients that have left: in flight';
-is_deeply count($t->burst(3)), { '503 endpoint_busy' => 3 },
+is_deeply count_answers($t->burst(3)), { '503 endpoint_busy' => 3 },
     'they count as long as they are';
 ok $t->wait_for(sub { in_flight() == 0 }, 5), 'and no longer';
 
 $t->reload(conf('concurrency 6; read_timeout 300ms;'));
-is_deeply count($t->burst(10)), { '504 upstream_timeout' => 6,
+is_deeply count_answers($t->burst(10)), { '504 upstream_timeout' => 6,
     '503 endpoint_busy' => 4 }, 'time-outs';
 is in_flight(), 0, 'none is left';
 
@@ -223,11 +214,11 @@ slow(2);
 ok $t->wait_for(sub { in_flight() == 4 }, 5), 'four are in flight';
 $t->reload(conf('concurrency 6; keepalive 1;'), wait => 0);
 slow(0.3);
-is_deeply count($t->burst(10)), { 204 => 2, '503 endpoint_busy' => 8 },
+is_deeply count_answers($t->burst(10)), { 204 => 2, '503 endpoint_busy' => 8 },
     'two more for the new workers';
 is read_answer($_, time + 10, 'POST')->status, 204, 'the old see theirs through'
     for @sockets;
-is_deeply count($t->burst(10)), { 204 => 6, '503 endpoint_busy' => 4 }, 'then six';
+is_deeply count_answers($t->burst(10)), { 204 => 6, '503 endpoint_busy' => 4 }, 'then six';
 
 # --- one client at one endpoint under two names has one budget
 
@@ -236,7 +227,7 @@ is $t->revoke('user-1', port => $t->port(1))->status, 204, 'the twin works';
 slow(1);
 @sockets = send_off(4);
 ok $t->wait_for(sub { in_flight() == 4 }, 5), 'four under one name';
-is_deeply count($t->burst(6, port => $t->port(1))),
+is_deeply count_answers($t->burst(6, port => $t->port(1))),
     { 204 => 2, '503 endpoint_busy' => 4 }, 'two under the other';
 read_answer($_, time + 10, 'POST') for @sockets;
 
@@ -246,7 +237,7 @@ slow(0);
 $t->reload(conf('rate 20r/s burst=4;'));
 sleep 0.5;
 seen();
-my $count = count($t->burst(60));
+my $count = count_answers($t->burst(60));
 cmp_ok $count->{204}, '>=', 5, "$count->{204} of sixty: the burst on top of one";
 cmp_ok $count->{204}, '<=', 5 + 20, 'and what time brought';
 seen();
@@ -289,8 +280,8 @@ $t->reload(conf('rate 40r/s burst=20; breaker failures=3 open=1s open_max=1s;
 $t->wait_for(sub { $t->revoke('user-1')->status == 204 }, 5);
 sleep 1;
 $t->burst(3, user => '500 x');
-is gate()->{breaker}, 'open', 'an outage';
-$t->wait_for(sub { gate()->{breaker} eq 'half_open' }, 5);
+is $t->gate->{breaker}, 'open', 'an outage';
+$t->wait_for(sub { $t->gate->{breaker} eq 'half_open' }, 5);
 is $t->revoke('user-1')->status, 204, 'its end';
 seen();
 $result = $t->under_load(sub { sleep 6 }, clients => 4);

@@ -16,8 +16,6 @@ my $sandbox = $t->sandbox;
 my $trail = "$dir/trail/trail.jsonl";
 my $second = "$dir/tmp/second/checkpoints";
 
-my $tool = $t->audit_tool;
-
 # Keys that openssl made: the private one's file.
 sub make_key {
     my ($name, @algorithm) = @_;
@@ -39,13 +37,6 @@ make_key('rsa', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048');
 my $mac_key = $t->read_file('secrets/audit.key');
 my @key = ('--key', "$dir/secrets/audit.key");
 my @public = ('--public-key', "$dir/tmp/checkpoint.pub");
-
-my $said;
-sub audit {
-    my @arguments = @_;
-    (my $code, $said) = $t->run(30, $tool, @arguments);
-    return $code;
-}
 
 mkdir "$dir/tmp/second" or die;
 chown((stat "$dir/tmp")[4, 5], "$dir/tmp/second");
@@ -166,18 +157,18 @@ ok defined $age && $age < 60, 'the last is not long ago';
 
 my @whole = map { "$_->{_line}\n" } @records;
 my $count = checkpoints();
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'verify: whole' or diag $said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'verify: whole' or diag $t->said;
 my $last = @records - 1;
-like $said, qr/^signed: $count checkpoints, up to seq $last$/m, 'signed';
-is audit('verify', @key, $trail), 0, 'without the public key';
-like $said, qr/^there are $count checkpoints.*: not checked/m, 'it says so';
-is audit('verify', @key, '--public-key', "$dir/tmp/other.pub", $trail), 1,
+like $t->said, qr/^signed: $count checkpoints, up to seq $last$/m, 'signed';
+is $t->audit('verify', @key, $trail), 0, 'without the public key';
+like $t->said, qr/^there are $count checkpoints.*: not checked/m, 'it says so';
+is $t->audit('verify', @key, '--public-key', "$dir/tmp/other.pub", $trail), 1,
     'another public key';
-like $said, qr/a checkpoint that is not signed with a --public-key/, 'as well';
-is audit('verify', @key, '--public-key', "$dir/tmp/other.pub", @public,
+like $t->said, qr/a checkpoint that is not signed with a --public-key/, 'as well';
+is $t->audit('verify', @key, '--public-key', "$dir/tmp/other.pub", @public,
     $trail), 0, 'several';
-is audit('verify', @key, @$_), 2, "wrong usage: @$_[0, 1]" for
+is $t->audit('verify', @key, @$_), 2, "wrong usage: @$_[0, 1]" for
     [ '--public-key', "$dir/tmp/rsa.pub", $trail ],
     [ '--public-key', "$dir/none", $trail ],
     [ '--public-key', "$dir/secrets/checkpoint.pem", $trail ],
@@ -189,22 +180,22 @@ is audit('verify', @key, @$_), 2, "wrong usage: @$_[0, 1]" for
 sub cut {
     my ($keep) = @_;
     $t->write_file('tmp/cut', join '', @whole[0 .. $keep - 1]);
-    return audit('verify', @key, @public, '--checkpoints', $second,
+    return $t->audit('verify', @key, @public, '--checkpoints', $second,
         "$dir/tmp/cut");
 }
 
 is cut(scalar @whole), 0, 'all of it';
 for my $keep ($#whole, $#whole - 1, int(@whole / 2), 4) {
     is cut($keep), 1, "cut to $keep of " . @whole;
-    like $said, qr/^NOT\ WHOLE:\ cut:\ a\ checkpoint\ of\ seq\ $last\ is\ known,
+    like $t->said, qr/^NOT\ WHOLE:\ cut:\ a\ checkpoint\ of\ seq\ $last\ is\ known,
         .*\ the\ trail\ ends\ at\ $keep$/mx, 'it says so';
 }
 $t->write_file('tmp/cut', join '', @whole[0 .. $#whole - 1]);
-is audit('verify', @key, @public, "$dir/tmp/cut"), 0,
+is $t->audit('verify', @key, @public, "$dir/tmp/cut"), 0,
     'without the second place it would not be seen';
 $t->write_file('tmp/cut', $whole[0]);
-is audit('verify', @key, @public, "$dir/tmp/cut"), 1, 'none at all';
-like $said, qr/without a checkpoint$/m, 'is not what was to be';
+is $t->audit('verify', @key, @public, "$dir/tmp/cut"), 1, 'none at all';
+like $t->said, qr/without a checkpoint$/m, 'is not what was to be';
 
 # the record that files begin with is believed: what trail it says it is of
 # must not hide what is known
@@ -212,14 +203,14 @@ like $said, qr/without a checkpoint$/m, 'is not what was to be';
 my @later = @whole[5 .. $#whole - 1];
 $later[0] =~ s/"trail":"trail"/"trail":"other"/ or die;
 $t->write_file('tmp/cut', join '', @later);
-is audit('verify', @key, @public, "$dir/tmp/cut"), 0, 'it is believed';
-is audit('verify', @key, @public, '--checkpoints', $second, "$dir/tmp/cut"), 1,
+is $t->audit('verify', @key, @public, "$dir/tmp/cut"), 0, 'it is believed';
+is $t->audit('verify', @key, @public, '--checkpoints', $second, "$dir/tmp/cut"), 1,
     'cut, and said to be another trail';
-like $said, qr/^NOT WHOLE: cut: a checkpoint of seq $last is known/m, 'found';
+like $t->said, qr/^NOT WHOLE: cut: a checkpoint of seq $last is known/m, 'found';
 
-is audit('verify', @key, @public, '--checkpoints',
+is $t->audit('verify', @key, @public, '--checkpoints',
     $t->write_file('tmp/known', ''), $trail), 1, 'an empty second place';
-like $said, qr/^NOT WHOLE: ".*known" has no checkpoint of this trail$/m,
+like $t->said, qr/^NOT WHOLE: ".*known" has no checkpoint of this trail$/m,
     'proves nothing';
 
 # --- forged by one who has the key of the MACs
@@ -239,7 +230,7 @@ sub reseal {
     return $t->write_file('tmp/forged', join '', @lines);
 }
 
-is audit('verify', '--from-start', @key, @public, reseal(@whole)), 0,
+is $t->audit('verify', '--from-start', @key, @public, reseal(@whole)), 0,
     'sealed anew: the same';
 
 my ($at) = grep { $records[$_]{type} eq 'checkpoint' } 30 .. $#records;
@@ -288,9 +279,9 @@ for my $how (sort keys %forged) {
     my @lines = @whole;
     my @edited = $edit->(@lines);
     @lines = @edited if @edited > 1;
-    is audit('verify', '--from-start', @key, @public, reseal(@lines)), 1,
+    is $t->audit('verify', '--from-start', @key, @public, reseal(@lines)), 1,
         "forged: $how";
-    like $said, $want, 'is found for what it is';
+    like $t->said, $want, 'is found for what it is';
 }
 
 # what nobody with the public key asks for is still the MAC's to find
@@ -298,7 +289,7 @@ for my $line ($at, $at - 1) {
     my @lines = @whole;
     $lines[$line] =~ s/"host":"/"host":"x/;
     $t->write_file('tmp/edited', join '', @lines);
-    is audit('verify', @key, "$dir/tmp/edited"), 1, 'changed, without a key';
+    is $t->audit('verify', @key, "$dir/tmp/edited"), 1, 'changed, without a key';
 }
 
 # --- a second place that was tampered with
@@ -308,18 +299,18 @@ for my $n (0, 1, $#known) {
     my @lines = @known;
     $lines[$n] =~ s/("signature":".)(.)/$1 . ($2 eq '0' ? 1 : 0)/e;
     my $file = $t->write_file('tmp/known', join '', @lines);
-    is audit('verify', @key, @public, '--checkpoints', $file, $trail), 1,
+    is $t->audit('verify', @key, @public, '--checkpoints', $file, $trail), 1,
         "line $n of the second place, changed";
-    like $said, qr/^\Q$file\E:@{[ $n + 1 ]}: .*: its signature is wrong$/m,
+    like $t->said, qr/^\Q$file\E:@{[ $n + 1 ]}: .*: its signature is wrong$/m,
         'where';
 }
 
 my $file = $t->write_file('tmp/known', join '', (reverse @known), "\n",
     $whole[0], substr $known[0], 0, 40);
-is audit('verify', @key, @public, '--checkpoints', $file, $trail), 0,
+is $t->audit('verify', @key, @public, '--checkpoints', $file, $trail), 0,
     'its order is nothing, and lines that are no checkpoints are passed over'
-    or diag $said;
-like $said, qr/3 lines are no checkpoints/, 'but told';
+    or diag $t->said;
+like $t->said, qr/3 lines are no checkpoints/, 'but told';
 
 # of another trail with the same name and key: the same seqs, other records
 
@@ -329,18 +320,18 @@ rename "$trail.chain", "$trail.chain.before" or die;
 rename $second, "$second.before" or die;
 $t->start;
 is $t->revoke("user-$_")->status, 204, 'another trail: revoked' for 1 .. 20;
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'whole' or diag $said;
-is audit('verify', '--from-start', @key, @public, '--checkpoints',
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $t->said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints',
     "$second.before", $trail), 1, 'but not what the other place knows';
-like $said, qr/not the record that was known/, 'it says so';
+like $t->said, qr/not the record that was known/, 'it says so';
 $file = $t->write_file('tmp/known', join '', (lines($second))[0, 1],
     (lines("$second.before"))[2 .. 4]);
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
     $trail), 1, 'nor with lines of it between its own';
 $t->write_file('tmp/known', join '', lines($second),
     map { s/"trail":"trail"/"trail":"other"/r } (lines($second))[0]);
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $file,
     $trail), 1, 'renamed, a line is forged';
 
 # --- no second place: the trail goes on
@@ -359,8 +350,8 @@ rmdir $second or die;
 ok $t->wait_for(sub { $t->revoke('user-1');
     $t->error_log =~ /checkpoints are written to "\Q$second\E" again/ }, 20),
     'until there is one';
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'whole' or diag $said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $t->said;
 
 # half a line, of a disk that was full, does not spoil the next
 
@@ -368,8 +359,8 @@ $t->write_file($second, $t->read_file($second) . '{"v":1,"seq":');
 $n = () = lines($second);
 is $t->revoke("user-$_")->status, 204, 'revoked' for 1 .. 12;
 ok $t->wait_for(sub { (() = lines($second)) > $n + 1 }, 10), 'more of them';
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'whole' or diag $said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $t->said;
 
 # --- a worker that leaves
 
@@ -378,22 +369,22 @@ is $t->revoke('user-1')->status, 204, 'a long interval: revoked';
 isnt +($t->records)[-1]{type}, 'checkpoint', 'no checkpoint yet';
 $t->reload;
 is +($t->records)[-1]{type}, 'checkpoint', 'but when the workers leave';
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'whole' or diag $said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $t->said;
 
 # --- the trail has another name after a reload, and the same file
 
 my $renamed = conf() =~ s/(tsface_audit(?:_trail)?\s+)trail\b/$1renamed/gr;
 $t->reload($renamed);
 is $t->revoke("user-$_")->status, 204, 'renamed: revoked' for 1 .. 20;
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
-    $trail), 0, 'whole' or diag $said;
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+    $trail), 0, 'whole' or diag $t->said;
 @whole = lines($trail);
 my ($mid) = grep { $whole[$_] =~ /"type":"checkpoint","trail":"renamed"/ }
     0 .. $#whole;
 $t->write_file('tmp/cut', join '', @whole[0 .. $mid]);
-is audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
+is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
     "$dir/tmp/cut"), 1, 'cut behind a checkpoint of the other name';
-like $said, qr/cut: a checkpoint of seq \d+ is known/, 'it says so';
+like $t->said, qr/cut: a checkpoint of seq \d+ is known/, 'it says so';
 
 done_testing;

@@ -82,18 +82,8 @@ sleep 1;
 my $result = $load->stop;
 my $count = $result->{count};
 
-# Intents without outcome or refusal.
-sub open_intents {
-    my %open;
-    for my $r ($t->records) {
-        my $id = join '/', $r->{request_id} || '', $r->{attempt} || '';
-        $open{$id} = $r if $r->{type} eq 'intent';
-        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
-    }
-    return values %open;
-}
-$t->wait_for(sub { !open_intents() }, 15);
-is_deeply [ map { $_->{_line} } open_intents() ], [],
+$t->wait_for(sub { !$t->open_intents }, 15);
+is_deeply [ map { $_->{_line} } $t->open_intents ], [],
     "every intent has its outcome (seed $seed)";
 
 cmp_ok $killed, '>=', 20, "$killed processes killed";

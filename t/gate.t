@@ -49,7 +49,6 @@ $t->secret('admin', 'sandbox-admin-secret');
 my @which = (headers => [ 'X-Which', 'sandbox' ]);
 
 sub revoke { my (@o) = @_; return $t->revoke('user-1', @which, @o) }
-sub gate { return http($t->port(0), 'GET', '/status')->json->{credentials}[0]{gate} }
 sub seen { return scalar(() = $sandbox->revokes) }
 
 sub throttle {
@@ -61,15 +60,15 @@ sub throttle {
 
 # The pause is over: none is before that.
 sub let_go {
-    my $left = gate()->{paused_for_ms};
+    my $left = $t->gate->{paused_for_ms};
     sleep $left / 1000 + 0.01;
     return;
 }
 
 $t->start(conf('retry_after_max 20s;'));
 is revoke()->status, 204, 'revoked';
-is gate()->{paused_for_ms}, 0, 'no pause';
-is gate()->{breaker}, 'off', 'no breaker';
+is $t->gate->{paused_for_ms}, 0, 'no pause';
+is $t->gate->{breaker}, 'off', 'no breaker';
 
 # --- seconds
 
@@ -106,7 +105,7 @@ $answer = $t->revoke_me($sandbox->user_token('user-1'), @which);
 is $answer->problem, 'endpoint_throttled', 'the user\'s own token is: it is '
     . 'one endpoint';
 
-my $gate = gate();
+my $gate = $t->gate;
 cmp_ok $gate->{paused_for_ms}, '>', 0, 'the status tells';
 is $gate->{pauses}, 1, 'one pause';
 is $gate->{gate_refusals}{endpoint_throttled}, 61, 'and how many it cost';
@@ -149,7 +148,7 @@ is scalar(() = $t->error_log =~ /\[notice\].*pause for the endpoint of credentia
 
 throttle(retry_after => strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time + 3)));
 is revoke()->status, 429, 'a date';
-my $ms = gate()->{paused_for_ms};
+my $ms = $t->gate->{paused_for_ms};
 cmp_ok $ms, '>', 1000, "for $ms ms";
 cmp_ok $ms, '<=', 3000, 'that is: until then';
 let_go();
@@ -170,7 +169,7 @@ for my $case (
     is revoke()->status, 204, 'an answer between';
     throttle(%$fault);
     is revoke()->status, 429, "Retry-After: $what";
-    my $for = gate()->{paused_for_ms};
+    my $for = $t->gate->{paused_for_ms};
     cmp_ok $for, '>', $least - 500, "for $for ms";
     cmp_ok $for, '<=', $most, 'and no more';
     let_go();
@@ -183,7 +182,7 @@ for my $case ([ 'absurd', 999_999_999 ],
     is revoke()->status, 204, 'an answer between';
     throttle(retry_after => $case->[1]);
     is revoke()->status, 429, "Retry-After: $case->[0]";
-    my $for = gate()->{paused_for_ms};
+    my $for = $t->gate->{paused_for_ms};
     cmp_ok $for, '>', 500, "for $for ms";
     cmp_ok $for, '<=', 1500, 'not longer than the bound';
     let_go();
@@ -196,7 +195,7 @@ is revoke()->status, 204, 'an answer between';
 throttle(count => 3);
 for my $least (700, 1400, 2900) {
     is revoke()->status, 429, '429 again';
-    my $for = gate()->{paused_for_ms};
+    my $for = $t->gate->{paused_for_ms};
     cmp_ok $for, '>', $least - 400, "for $for ms: doubled";
     let_go();
 }

@@ -68,16 +68,6 @@ http {
 END
 }
 
-sub gate { return http($t->port(0), 'GET', '/status')->json->{credentials}[0]{gate} }
-
-# How often each answer came.
-sub count {
-    my %count;
-    $count{ join ' ', grep { defined && length } $_->status, $_->problem }++
-        for @_;
-    return \%count;
-}
-
 # A new fingerprint each time, so that there is no token.
 my $secrets = 0;
 sub without_token {
@@ -122,7 +112,7 @@ my @sockets = send_off(4);
 is scalar(() = seen()), 0, 'none is sent without a token';
 $sandbox->no_faults;
 my @answers = answers(@sockets);
-my $count = count(@answers);
+my $count = count_answers(@answers);
 my @at = seen();
 cmp_ok $count->{204}, '>=', 35, "$count->{204} were let through";
 is scalar @at, $count->{204}, 'and are sent';
@@ -137,7 +127,7 @@ is $t->revoke_me('status-429')->status, 429, 'the endpoint wants a pause';
 seen();
 $sandbox->no_faults;
 @answers = answers(@sockets);
-is_deeply count(@answers), { '503 endpoint_throttled' => scalar @sockets },
+is_deeply count_answers(@answers), { '503 endpoint_throttled' => scalar @sockets },
     'those that waited are refused';
 is scalar(() = seen()), 0, 'none is sent';
 
@@ -146,11 +136,11 @@ is scalar(() = seen()), 0, 'none is sent';
 without_token('breaker failures=3 open=30s;');
 @sockets = send_off(1);
 is $t->revoke_me('status-500')->status, 500, 'it fails' for 1 .. 3;
-is gate()->{breaker}, 'open', 'the breaker is open';
+is $t->gate->{breaker}, 'open', 'the breaker is open';
 seen();
 $sandbox->no_faults;
 @answers = answers(@sockets);
-is_deeply count(@answers), { '503 endpoint_unavailable' => scalar @sockets },
+is_deeply count_answers(@answers), { '503 endpoint_unavailable' => scalar @sockets },
     'those that waited are refused';
 is scalar(() = seen()), 0, 'none is sent';
 
@@ -184,6 +174,6 @@ for my $record ($t->records) {
         || $record->{type} eq 'refusal' && $record->{attempt};
 }
 is scalar(grep { $_ } values %open), 0, 'each intent is closed once';
-is gate()->{in_flight}, 0, 'none is in flight';
+is $t->gate->{in_flight}, 0, 'none is in flight';
 
 done_testing;

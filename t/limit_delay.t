@@ -33,6 +33,10 @@ http {
             tsface_pass  sandbox;
             tsface_limit zone=queue delay=4;
         }
+        location = /status {
+            tsface_status json;
+            access_log    off;
+        }
     }
 
     server {
@@ -57,26 +61,11 @@ http {
             tsface_limit zone=user retry_jitter=30s;
         }
     }
-
-    server {
-        listen 127.0.0.1:%%PORT_3%%;
-        location / {
-            tsface_status json;
-            access_log    off;
-        }
-    }
 }
 END
 
 $t->start($conf);
 my $sandbox = $t->sandbox;
-
-sub limit_stat {
-    my ($name) = @_;
-    my ($limit) = grep { $_->{name} eq $name }
-        @{ http($t->port(3), 'GET', '/')->json->{limits} };
-    return $limit;
-}
 
 # The next one is not sent before the limit has decided on this one.
 sub in_turn {
@@ -88,7 +77,7 @@ sub in_turn {
 }
 
 sub decided {
-    my $stat = limit_stat('queue');
+    my $stat = $t->limit_stat('queue');
     return $stat->{allowed} + $stat->{delayed} + $stat->{refused};
 }
 
@@ -122,7 +111,7 @@ is "@went", "@asked", 'in order';
 my ($intent) = grep { $_->{type} eq 'intent' } reverse $t->records;
 is $intent->{caller}, 'a', 'recorded';
 
-my $stat = limit_stat('queue');
+my $stat = $t->limit_stat('queue');
 is "$stat->{allowed} $stat->{delayed} $stat->{refused} $stat->{dry_run}",
     '1 4 1 0', 'counted';
 is $stat->{most_refused}[0]{caller}, 'a', 'who was refused';
@@ -132,7 +121,7 @@ is $stat->{most_refused}[0]{caller}, 'a', 'who was refused';
 sleep 1.1;
 @sockets = map { in_turn('b', "user-1$_") } 1 .. 5;
 close pop @sockets;
-ok $t->wait_for(sub { limit_stat('queue')->{returned} == 1 }, 5),
+ok $t->wait_for(sub { $t->limit_stat('queue')->{returned} == 1 }, 5),
     'the last one leaves: its place is free';
 my $last = $t->send_revoke('user-16', caller => 'b');
 is answer($_)->status, 204, 'all in the queue' for @sockets, $last;
@@ -153,7 +142,7 @@ my @answers = map { $t->revoke('user-1', caller => "dry$_", port => $t->port(1),
     headers => [ 'X-Key', 'k' ]) } 1 .. 4;
 is join(' ', map { $_->status } @answers), '204 204 204 204', 'dry run';
 unlike $answers[0]->header('RateLimit-Policy'), qr/slow/, 'not told';
-$stat = limit_stat('slow');
+$stat = $t->limit_stat('slow');
 is "$stat->{allowed} $stat->{refused} $stat->{dry_run}", '2 0 2',
     'what it would have refused';
 
@@ -182,7 +171,7 @@ like $log, qr/^a delayed [1-9]\d* 204 user=-$/m, 'delayed';
 like $log, qr/^a refused - 429 user=-$/m, 'refused';
 like $log, qr/^dry4 dry_run - 204 user=-$/m, 'dry_run';
 unlike $log, qr/user-[78]|$token/, 'a user is in no log';
-unlike http($t->port(3), 'GET', '/')->body, qr/user-[78]|$token/,
+unlike http($t->port(0), 'GET', '/status')->body, qr/user-[78]|$token/,
     'nor on the status page';
 
 # --- a reload and a graceful end with requests in the queue

@@ -31,6 +31,7 @@ http {
             tsface_limit zone=dry dry_run;
             add_header   X-Pid $pid always;
         }
+        location = /status { tsface_status json; }
     }
 
     server {
@@ -42,13 +43,6 @@ http {
             tsface_pass  sandbox;
             tsface_limit zone=delayed delay=30;
             add_header   X-Pid $pid always;
-        }
-    }
-
-    server {
-        listen 127.0.0.1:%%PORT_2%%;
-        location / {
-            tsface_status json;
         }
     }
 }
@@ -93,13 +87,6 @@ sub storm {
     return (\%count, scalar keys %worker, time - $start);
 }
 
-sub limit_stat {
-    my ($name) = @_;
-    my ($limit) = grep { $_->{name} eq $name }
-        @{ http($t->port(2), 'GET', '/')->json->{limits} };
-    return $limit;
-}
-
 for my $row ([ plain => 0, 20, 4 ], [ delayed => 1, 4, 6 ]) {
     my ($name, $port, $burst, $seconds) = @$row;
 
@@ -116,13 +103,13 @@ for my $row ([ plain => 0, 20, 4 ], [ delayed => 1, 4, 6 ]) {
         'and not many fewer';
     cmp_ok $workers, '>=', 2, "in $workers workers";
 
-    my $stat = limit_stat($name);
+    my $stat = $t->limit_stat($name);
     is $stat->{allowed} + $stat->{delayed}, $passed, 'each is counted';
     is $stat->{refused}, $count->{429} || 0, 'and each refused one';
     is join(' ', sort keys %$count), $name eq 'plain' ? '204 429' : '204',
         'no other answer';
 }
 
-cmp_ok limit_stat('dry')->{dry_run}, '>', 100, 'a dry run counts beside it';
+cmp_ok $t->limit_stat('dry')->{dry_run}, '>', 100, 'a dry run counts beside it';
 
 done_testing;

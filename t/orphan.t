@@ -51,16 +51,6 @@ sub in_flight {
     return @sockets;
 }
 
-sub open_intents {
-    my %open;
-    for my $r ($t->records) {
-        my $id = join '/', $r->{request_id} || '', $r->{attempt} || '';
-        $open{$id} = $r if $r->{type} eq 'intent';
-        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
-    }
-    return values %open;
-}
-
 sub orphaned { return grep { ($_->{reason} || '') eq 'orphaned' } $t->records }
 
 sub of_caller {
@@ -73,7 +63,7 @@ sub of_caller {
 
 my @sockets = in_flight(60_000, map { "one-$_" } 1 .. 8);
 my %by;
-push @{ $by{$_->{pid}} }, $_ for open_intents();
+push @{ $by{$_->{pid}} }, $_ for $t->open_intents;
 my ($victim) = sort { @{ $by{$b} } <=> @{ $by{$a} } } keys %by;
 my @lost = @{ $by{$victim} };
 cmp_ok scalar keys %by, '>', 1, 'requests in flight in several workers';
@@ -123,28 +113,23 @@ is scalar(() = $t->error_log =~ /had no outcome/g), $warned, 'no warning';
 # --- all of them, old and new
 
 @sockets = (@sockets, in_flight(60_000, map { "three-$_" } 1 .. 6));
-my $open = () = open_intents();
+my $open = () = $t->open_intents;
 cmp_ok $open, '>=', 6, "$open intents are open";
 $t->reload(undef, wait => 0);
 sleep 0.5;
-is scalar(() = open_intents()), $open, 'after another reload as well';
+is scalar(() = $t->open_intents), $open, 'after another reload as well';
 
-my $master = delete $t->{master};
-my @all = grep { $_ != $master } map { m{^/proc/(\d+)/} }
+$t->kill_all(map { m{^/proc/(\d+)/} }
     grep { TSFace::Test::alive((m{(\d+)})[0])
-        && (readlink($_) || '') =~ m{^\Q$file\E} } glob '/proc/[0-9]*/fd/*';
-my %all = map { $_ => 1 } @all;
-kill 'KILL', $master, keys %all;
-$t->wait_pid($master, 5);
-$t->wait_for(sub { !grep { TSFace::Test::alive($_) } keys %all }, 10);
-is scalar(() = open_intents()), $open, 'all are killed';
+        && (readlink($_) || '') =~ m{^\Q$file\E} } glob '/proc/[0-9]*/fd/*');
+is scalar(() = $t->open_intents), $open, 'all are killed';
 
 $t->start;
 ok $t->wait_for(sub { orphaned() >= $n + $open }, 15),
     'nginx starts again: all get outcomes';
 sleep 1;
 is scalar(() = orphaned()), $n + $open, 'each one, though four looked';
-is scalar(() = open_intents()), 0, 'none is open';
+is scalar(() = $t->open_intents), 0, 'none is open';
 is $t->revoke('user-1')->status, 204, 'the trail goes on';
 
 # --- nginx is killed just after a rotation
@@ -153,11 +138,7 @@ $n = () = orphaned();
 @sockets = in_flight(60_000, 'four-1', 'four-2');
 rename $file, "$file.1" or die;
 is $t->revoke('user-1')->status, 204, 'a record in a new file';
-my @pids = ($t->{master}, $t->workers);
-$master = delete $t->{master};
-kill 'KILL', @pids;
-$t->wait_pid($master, 5);
-$t->wait_for(sub { !grep { TSFace::Test::alive($_) } @pids }, 10);
+$t->kill_all;
 $t->start;
 sub in_new {
     my ($records) = TSFace::Trail::read_trail($file, '');

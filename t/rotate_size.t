@@ -19,8 +19,6 @@ my $second = "$dir/tmp/checkpoints";
 $t->allow(qr/^trail: line 1: the mac does not follow/,
     qr/^trail: outcome without intent/);
 
-my $tool = $t->audit_tool;
-
 my $pem = "$dir/secrets/checkpoint.pem";
 $t->run(30, 'openssl', 'genpkey', '-algorithm', 'ed25519', '-out', $pem);
 $t->secret('checkpoint.pem', $t->read_file($pem));
@@ -28,12 +26,6 @@ $t->run(30, 'openssl', 'pkey', '-in', $pem, '-pubout', '-out', "$dir/tmp/pub");
 
 my @how = ('--from-start', '--key', "$dir/secrets/audit.key");
 my @public = ('--public-key', "$dir/tmp/pub", '--checkpoints', $second);
-my $said;
-sub audit {
-    my @arguments = @_;
-    (my $code, $said) = $t->run(60, $tool, @arguments);
-    return $code;
-}
 
 sub conf {
     my ($more) = @_;
@@ -100,10 +92,10 @@ for my $checkpoints (0, 1) {
     is scalar(grep { !$outcome{ $_->{id} } } @{ $load->{answers} }), 0,
         'with all that was answered';
 
-    is audit('verify', @how, @files), 0, 'verify: whole' or diag $said;
+    is $t->audit('verify', @how, @files), 0, 'verify: whole' or diag $t->said;
     if ($checkpoints) {
-        is audit('verify', @how, @public, @files), 0, 'and signed'
-            or diag $said;
+        is $t->audit('verify', @how, @public, @files), 0, 'and signed'
+            or diag $t->said;
     }
 
     my (@large, @named, @ends, @begins);
@@ -136,15 +128,15 @@ like $t->error_log, qr/\[notice\].*"\Q$trail\E" has its size and was renamed,/,
 # --- cut: the last files are missing, or the end of the last
 
 my @files = files();
-is audit('verify', @how, @public, @files[0 .. $#files - 1]), 1, 'a file less';
-like $said, qr/^NOT WHOLE: cut: a checkpoint of seq \d+ is known/m, 'is found';
+is $t->audit('verify', @how, @public, @files[0 .. $#files - 1]), 1, 'a file less';
+like $t->said, qr/^NOT WHOLE: cut: a checkpoint of seq \d+ is known/m, 'is found';
 my @lines = $t->read_file($files[-2]) =~ /.*\n/g;
 my $short = $t->write_file('tmp/short', join '', @lines[0 .. $#lines - 1]);
-is audit('verify', @how, @public, @files[0 .. $#files - 2], $short), 1,
+is $t->audit('verify', @how, @public, @files[0 .. $#files - 2], $short), 1,
     'a file, and a checkpoint';
-is audit('verify', @how, @public, @files[0 .. $#files - 2], $short,
+is $t->audit('verify', @how, @public, @files[0 .. $#files - 2], $short,
     $files[-1]), 1, 'a checkpoint';
-like $said, qr/^\Q$trail\E:1: .*missing: seq/m, 'where it was';
+like $t->said, qr/^\Q$trail\E:1: .*missing: seq/m, 'where it was';
 
 # --- with USR1 and logrotate beside it
 
@@ -162,8 +154,8 @@ is_deeply [ keys %{ $load->{count} } ], [ 204 ],
 # by the number of their first record: an empty one that USR1 made has none
 my %first = map { my ($seq) = $t->read_file($_) =~ /"seq":(\d+)/;
     defined $seq ? ($_ => $seq) : () } files();
-is audit('verify', @how, @public, sort { $first{$a} <=> $first{$b} }
-    keys %first), 0, 'whole' or diag $said;
+is $t->audit('verify', @how, @public, sort { $first{$a} <=> $first{$b} }
+    keys %first), 0, 'whole' or diag $t->said;
 
 # --- workers that may not rename
 

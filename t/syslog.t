@@ -155,11 +155,7 @@ for (1 .. 6) {
     my @workers = $t->workers;
     kill 'KILL', rand() < 0.5 ? @workers : $workers[rand @workers];
 }
-my $master = delete $t->{master};
-my @orphans = $t->workers($master);
-kill 'KILL', $master, @orphans;
-$t->wait_pid($master, 5);
-$t->wait_for(sub { !grep { TSFace::Test::alive($_) } @orphans }, 5);
+$t->kill_all;
 $t->start;
 sleep 1;
 $load->stop;

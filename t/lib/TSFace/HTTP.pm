@@ -14,7 +14,7 @@ use JSON::PP ();
 use Time::HiRes 'time';
 
 our @EXPORT_OK = qw(http raw_http connect_to build_request read_answer
-    read_request);
+    read_request count_answers);
 
 # http($port, METHOD, TARGET, %options) builds and sends one request.
 #
@@ -242,6 +242,19 @@ sub read_answer {
 
         return $answer;
     }
+}
+
+
+# How many of the answers were which: { 204 => n, "503 no_token" => n }.
+
+sub count_answers {
+    my (@answers) = @_;
+
+    my %count;
+    $count{ join ' ', grep { defined && length } $_->status, $_->problem }++
+        for @answers;
+
+    return \%count;
 }
 
 

@@ -108,6 +108,22 @@ sub wait_records {
 }
 
 
+# Intents that have no outcome yet, nor a refusal.
+
+sub open_intents {
+    my ($self) = @_;
+
+    my %open;
+    for my $r ($self->records) {
+        my $id = join '/', $r->{request_id} || '', $r->{attempt} || '';
+        $open{$id} = $r if $r->{type} eq 'intent';
+        delete $open{$id} if $r->{type} =~ /outcome|refusal/;
+    }
+
+    return values %open;
+}
+
+
 # The path of tsface-audit: what was built, or is built here, which it always
 # is with sanitizers or coverage.
 
@@ -122,5 +138,17 @@ sub audit_tool {
 
     return $self->{audit_tool} = $tool;
 }
+
+
+# Runs it: its exit code; what it said is in said() then.
+
+sub audit {
+    my ($self, @arguments) = @_;
+
+    (my $code, $self->{said}) = $self->run(60, $self->audit_tool, @arguments);
+    return $code;
+}
+
+sub said { return $_[0]{said} }
 
 1;

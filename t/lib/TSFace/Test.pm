@@ -37,9 +37,11 @@ use Time::HiRes qw(sleep time);
 
 use TSFace::Cert 'certs';
 use TSFace::Checks;
-use TSFace::HTTP qw(http raw_http connect_to read_answer read_request);
+use TSFace::HTTP qw(http raw_http connect_to read_answer read_request
+    count_answers);
 use TSFace::Peers;
 use TSFace::Revoke;
+use TSFace::Status;
 
 our $ROOT = dirname(dirname(dirname(dirname(abs_path(__FILE__)))));
 
@@ -60,7 +62,9 @@ sub import {
         *{"${caller}::$name"} = \&{"Test::More::$name"};
     }
     *{"${caller}::TODO"} = \${"${caller}::TODO"};
-    for my $name (qw(http raw_http connect_to read_answer read_request)) {
+    for my $name (qw(http raw_http connect_to read_answer read_request
+        count_answers))
+    {
         *{"${caller}::$name"} = \&{$name};
     }
     *{"${caller}::done_testing"} = \&done_testing;
@@ -517,6 +521,22 @@ sub stop {
 
         $self->problem("nginx did not stop on $signal");
     }
+
+    return;
+}
+
+
+# Kills master, workers and these others: all are gone when it returns.
+
+sub kill_all {
+    my ($self, @others) = @_;
+
+    my $master = delete $self->{master};
+    my @pids = ($self->workers($master), grep { $_ != $master } @others);
+    kill 'KILL', $master, @pids;
+    $self->wait_pid($master, 5);
+    $self->wait_for(sub { !grep { alive($_) } @pids }, 10)
+        or die "nginx was killed, but is there\n";
 
     return;
 }

@@ -14,10 +14,12 @@ use strict;
 use warnings;
 
 use Cwd 'abs_path';
-use Digest::SHA 'hmac_sha256_hex';
+use Digest::SHA ();
 use File::Basename 'dirname';
 use File::Temp 'tempdir';
 use JSON::PP ();
+
+use TSFace::Trail ();
 
 our $ROOT = dirname(dirname(dirname(dirname(abs_path(__FILE__)))));
 
@@ -73,7 +75,7 @@ sub key { return $_[0]{key} }
 
 # As records name it.
 sub key_id {
-    return substr hmac_sha256_hex("tsface key\0", $_[0]{secret}), 0, 16;
+    return TSFace::Trail::key_id($_[0]{secret});
 }
 sub program { return $_[0]{program} }
 
