@@ -324,12 +324,8 @@ ngx_http_tsface_client_ssl(ngx_http_tsface_client_t *client)
     SSL_set_options(c->ssl->connection, SSL_OP_IGNORE_UNEXPECTED_EOF);
 #endif
 
-    /* RFC 6066 3: literal addresses are not permitted in SNI */
-
-    if (!endpoint->ssl_name_is_address
-        && SSL_set_tlsext_host_name(c->ssl->connection,
-                                    (char *) endpoint->ssl_name.data)
-           == 0)
+    if (ngx_http_tsface_tls_ask(c->ssl->connection, &endpoint->ssl_name)
+        != NGX_OK)
     {
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
                       "SSL_set_tlsext_host_name(\"%V\") failed",
@@ -376,7 +372,7 @@ ngx_http_tsface_client_handshaked(ngx_connection_t *c)
 
     /* the context has refused a bad certificate already; this is the belt */
 
-    if (client->endpoint->conf.verify) {
+    if (client->endpoint->conf.tls.verify) {
         rc = SSL_get_verify_result(c->ssl->connection);
 
         if (rc != X509_V_OK) {

@@ -20,7 +20,6 @@
 
 #define NGX_HTTP_TSFACE_CLIENT_ID_MAX    512
 #define NGX_HTTP_TSFACE_RESOURCE_MAX     2048
-#define NGX_HTTP_TSFACE_SSL_NAME_MAX     253
 #define NGX_HTTP_TSFACE_KEEPALIVE_MAX    1024
 #define NGX_HTTP_TSFACE_KEY_ID_MAX       512
 #define NGX_HTTP_TSFACE_AUDIENCE_MAX     2048
@@ -30,8 +29,6 @@
 static char *ngx_http_tsface_credentials_region(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_tsface_credentials_parameter(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_tsface_credentials_protocols(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 
 static ngx_http_tsface_credentials_t *ngx_http_tsface_credentials_first(
@@ -87,18 +84,8 @@ static ngx_conf_enum_t  ngx_http_tsface_algorithms[] = {
 };
 
 
-/* No older ones: RFC 8996 forbids them, and no region needs them. */
-
-static ngx_conf_bitmask_t  ngx_http_tsface_ssl_protocols[] = {
-    { ngx_string("TLSv1.2"), NGX_SSL_TLSv1_2 },
-    { ngx_string("TLSv1.3"), NGX_SSL_TLSv1_3 },
-    { ngx_null_string, 0 }
-};
-
-
 static size_t  ngx_http_tsface_client_id_max = NGX_HTTP_TSFACE_CLIENT_ID_MAX;
 static size_t  ngx_http_tsface_resource_max = NGX_HTTP_TSFACE_RESOURCE_MAX;
-static size_t  ngx_http_tsface_ssl_name_max = NGX_HTTP_TSFACE_SSL_NAME_MAX;
 static size_t  ngx_http_tsface_key_id_max = NGX_HTTP_TSFACE_KEY_ID_MAX;
 static size_t  ngx_http_tsface_audience_max = NGX_HTTP_TSFACE_AUDIENCE_MAX;
 
@@ -246,41 +233,8 @@ static ngx_command_t  ngx_http_tsface_credentials_commands[] = {
       offsetof(ngx_http_tsface_credentials_t, parameters),
       NULL },
 
-    { ngx_string("verify"),
-      NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
-      0,
-      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.verify),
-      NULL },
-
-    { ngx_string("trusted_certificate"),
-      NGX_CONF_TAKE1,
-      ngx_http_tsface_set_path_slot,
-      0,
-      offsetof(ngx_http_tsface_credentials_t,
-               endpoint_conf.trusted_certificate),
-      NULL },
-
-    { ngx_string("ssl_name"),
-      NGX_CONF_TAKE1,
-      ngx_http_tsface_set_word_slot,
-      0,
-      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_name),
-      &ngx_http_tsface_ssl_name_max },
-
-    { ngx_string("ssl_protocols"),
-      NGX_CONF_1MORE,
-      ngx_http_tsface_credentials_protocols,
-      0,
-      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_protocols),
-      &ngx_http_tsface_ssl_protocols },
-
-    { ngx_string("ssl_ciphers"),
-      NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
-      0,
-      offsetof(ngx_http_tsface_credentials_t, endpoint_conf.ssl_ciphers),
-      &ngx_http_tsface_not_empty_post },
+    ngx_http_tsface_tls_commands(ngx_http_tsface_credentials_t,
+                                 endpoint_conf.tls),
 
     { ngx_string("ssl_session_reuse"),
       NGX_CONF_FLAG,
@@ -430,8 +384,7 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
      *     credentials->assertion.key = NULL;
      *     credentials->thread_pool = NULL;
      *     credentials->parameters = NULL;
-     *     credentials->endpoint_conf.ssl_protocols = 0;
-     *     credentials->endpoint_conf.certificate = NULL;
+     *     credentials->endpoint_conf.tls = { 0 };
      */
 
     credentials->auth_method = NGX_CONF_UNSET_UINT;
@@ -447,7 +400,8 @@ ngx_http_tsface_credentials_block(ngx_conf_t *cf, ngx_command_t *cmd,
 
     ecf = &credentials->endpoint_conf;
 
-    ecf->verify = NGX_CONF_UNSET;
+    ngx_http_tsface_tls_unset(&ecf->tls);
+
     ecf->ssl_session_reuse = NGX_CONF_UNSET;
     ecf->connect_timeout = NGX_CONF_UNSET_MSEC;
     ecf->send_timeout = NGX_CONF_UNSET_MSEC;
@@ -634,22 +588,6 @@ ngx_http_tsface_credentials_parameter(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* ngx_conf_set_bitmask_slot() would add a second directive to the first. */
-
-static char *
-ngx_http_tsface_credentials_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_tsface_credentials_t *credentials = conf;
-
-    if (credentials->endpoint_conf.ssl_protocols != 0) {
-        return "is duplicate";
-    }
-
-    return ngx_conf_set_bitmask_slot(cf, cmd, conf);
-}
-
-
 static ngx_int_t
 ngx_http_tsface_credentials_required(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
@@ -717,7 +655,8 @@ ngx_http_tsface_credentials_defaults(
 
     ecf = &credentials->endpoint_conf;
 
-    ngx_conf_init_value(ecf->verify, 1);
+    ngx_http_tsface_tls_defaults(&ecf->tls);
+
     ngx_conf_init_value(ecf->ssl_session_reuse, 1);
     ngx_conf_init_msec_value(ecf->connect_timeout, 2000);
     ngx_conf_init_msec_value(ecf->send_timeout, 10000);
@@ -725,14 +664,6 @@ ngx_http_tsface_credentials_defaults(
     ngx_conf_init_uint_value(ecf->keepalive, 16);
     ngx_conf_init_msec_value(ecf->keepalive_timeout, 60000);
     ngx_conf_init_uint_value(ecf->keepalive_requests, 1000);
-
-    if (ecf->ssl_protocols == 0) {
-        ecf->ssl_protocols = NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3;
-    }
-
-    if (ecf->ssl_ciphers.data == NULL) {
-        ngx_str_set(&ecf->ssl_ciphers, "DEFAULT");
-    }
 }
 
 

@@ -8,10 +8,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-
 #include "ngx_http_tsface_credentials_auth.h"
 
 
@@ -24,12 +20,6 @@ typedef struct {
 } ngx_http_tsface_auth_use_t;
 
 
-typedef struct {
-    const ngx_str_t           *value;     /* NULL: there is none */
-    ngx_uint_t                 asked;     /* the key is encrypted */
-} ngx_http_tsface_auth_password_t;
-
-
 static ngx_int_t ngx_http_tsface_credentials_auth_uses(ngx_conf_t *cf,
     const ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_auth_audience(ngx_conf_t *cf,
@@ -40,19 +30,7 @@ static ngx_int_t ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials);
 static ngx_int_t ngx_http_tsface_credentials_auth_assertion(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials,
-    ngx_http_tsface_auth_password_t *password);
-static ngx_int_t ngx_http_tsface_credentials_auth_certificate(ngx_conf_t *cf,
-    ngx_http_tsface_credentials_t *credentials,
-    ngx_http_tsface_auth_password_t *password);
-static ngx_int_t ngx_http_tsface_credentials_auth_chain(ngx_conf_t *cf,
-    const ngx_str_t *file, ngx_http_tsface_certificate_t *certificate);
-static EVP_PKEY *ngx_http_tsface_credentials_auth_key(ngx_conf_t *cf,
-    ngx_http_tsface_secret_t *source, const char *directive,
-    ngx_http_tsface_auth_password_t *password);
-static int ngx_http_tsface_credentials_auth_password(char *buf, int size,
-    int writing, void *data);
-static void ngx_http_tsface_credentials_auth_free_key(void *data);
-static void ngx_http_tsface_credentials_auth_free_certificate(void *data);
+    ngx_http_tsface_key_password_t *password);
 
 
 #define ngx_http_tsface_auth_bit(method)   ((ngx_uint_t) 1 << (method))
@@ -125,7 +103,7 @@ ngx_http_tsface_credentials_auth_complete(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (credentials->endpoint_conf.certificate
+    if (credentials->endpoint_conf.tls.certificate
         && !credentials->token_endpoint->url.tls
         && !credentials->endpoint->url.tls)
     {
@@ -300,11 +278,14 @@ static ngx_int_t
 ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials)
 {
-    ngx_int_t                         rc;
-    ngx_http_tsface_secret_t         *secret;
-    ngx_http_tsface_auth_password_t   password;
+    ngx_int_t                        rc;
+    ngx_http_tsface_secret_t        *secret;
+    ngx_http_tsface_certificate_t   *certificate;
+    ngx_http_tsface_key_password_t   password;
 
-    ngx_memzero(&password, sizeof(ngx_http_tsface_auth_password_t));
+    ngx_memzero(&password, sizeof(ngx_http_tsface_key_password_t));
+
+    password.directive = "client_key_password";
 
     secret = credentials->client_key_password;
 
@@ -328,8 +309,14 @@ ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
     }
 
     if (rc == NGX_OK && credentials->client_certificate_key != NULL) {
-        rc = ngx_http_tsface_credentials_auth_certificate(cf, credentials,
-                                                          &password);
+        certificate = ngx_http_tsface_certificate_read(cf,
+                                          &credentials->client_certificate,
+                                          credentials->client_certificate_key,
+                                          &password);
+
+        credentials->endpoint_conf.tls.certificate = certificate;
+
+        rc = certificate ? NGX_OK : NGX_ERROR;
     }
 
     if (secret == NULL || rc != NGX_OK) {
@@ -353,16 +340,16 @@ ngx_http_tsface_credentials_auth_keys(ngx_conf_t *cf,
 static ngx_int_t
 ngx_http_tsface_credentials_auth_assertion(ngx_conf_t *cf,
     ngx_http_tsface_credentials_t *credentials,
-    ngx_http_tsface_auth_password_t *password)
+    ngx_http_tsface_key_password_t *password)
 {
     const char                   *error;
     ngx_http_tsface_assertion_t  *assertion;
 
     assertion = &credentials->assertion;
 
-    assertion->key = ngx_http_tsface_credentials_auth_key(cf,
-                                                       credentials->client_key,
-                                                       "client_key", password);
+    assertion->key = ngx_http_tsface_certificate_key(cf,
+                                                     credentials->client_key,
+                                                     "client_key", password);
     if (assertion->key == NULL) {
         return NGX_ERROR;
     }
@@ -377,230 +364,4 @@ ngx_http_tsface_credentials_auth_assertion(ngx_conf_t *cf,
     }
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_credentials_auth_certificate(ngx_conf_t *cf,
-    ngx_http_tsface_credentials_t *credentials,
-    ngx_http_tsface_auth_password_t *password)
-{
-    int                             rc;
-    ngx_pool_cleanup_t             *cln;
-    ngx_http_tsface_certificate_t  *certificate;
-
-    cln = ngx_pool_cleanup_add(cf->pool,
-                               sizeof(ngx_http_tsface_certificate_t));
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    certificate = cln->data;
-
-    ngx_memzero(certificate, sizeof(ngx_http_tsface_certificate_t));
-
-    cln->handler = ngx_http_tsface_credentials_auth_free_certificate;
-
-    if (ngx_http_tsface_credentials_auth_chain(cf,
-                                              &credentials->client_certificate,
-                                              certificate)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    certificate->key = ngx_http_tsface_credentials_auth_key(cf,
-                                           credentials->client_certificate_key,
-                                           "client_certificate_key", password);
-    if (certificate->key == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = X509_check_private_key(certificate->leaf, certificate->key);
-
-    ERR_clear_error();
-
-    if (rc != 1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" of \"client_certificate_key\" is not the "
-                           "key of \"%V\" of \"client_certificate\"",
-                           &credentials->client_certificate_key->name,
-                           &credentials->client_certificate);
-        return NGX_ERROR;
-    }
-
-    credentials->endpoint_conf.certificate = certificate;
-
-    return NGX_OK;
-}
-
-
-/* The leaf comes first, as in a file for ssl_certificate. */
-
-static ngx_int_t
-ngx_http_tsface_credentials_auth_chain(ngx_conf_t *cf, const ngx_str_t *file,
-    ngx_http_tsface_certificate_t *certificate)
-{
-    BIO                              *bio;
-    X509                             *x509;
-    unsigned long                     error;
-    ngx_http_tsface_auth_password_t   none;
-
-    ngx_memzero(&none, sizeof(ngx_http_tsface_auth_password_t));
-
-    bio = BIO_new_file((const char *) file->data, "r");
-
-    if (bio == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" of "
-                           "\"client_certificate\" failed", file);
-        ERR_clear_error();
-        return NGX_ERROR;
-    }
-
-    certificate->leaf = PEM_read_bio_X509_AUX(bio, NULL,
-                                     ngx_http_tsface_credentials_auth_password,
-                                     &none);
-    certificate->chain = sk_X509_new_null();
-
-    if (certificate->leaf == NULL || certificate->chain == NULL) {
-        goto failed;
-    }
-
-    while ((x509 = PEM_read_bio_X509(bio, NULL,
-                                     ngx_http_tsface_credentials_auth_password,
-                                     &none))
-           != NULL)
-    {
-        if (sk_X509_push(certificate->chain, x509) == 0) {
-            X509_free(x509);
-            goto failed;
-        }
-    }
-
-    error = ERR_peek_last_error();
-
-    if (ERR_GET_LIB(error) != ERR_LIB_PEM
-        || ERR_GET_REASON(error) != PEM_R_NO_START_LINE)
-    {
-        goto failed;
-    }
-
-    BIO_free(bio);
-    ERR_clear_error();
-
-    return NGX_OK;
-
-failed:
-
-    BIO_free(bio);
-    ERR_clear_error();
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "\"%V\" of \"client_certificate\" is no file of "
-                       "certificates in PEM format", file);
-    return NGX_ERROR;
-}
-
-
-/* NULL after an emerg message. */
-
-static EVP_PKEY *
-ngx_http_tsface_credentials_auth_key(ngx_conf_t *cf,
-    ngx_http_tsface_secret_t *source, const char *directive,
-    ngx_http_tsface_auth_password_t *password)
-{
-    BIO                 *bio;
-    EVP_PKEY            *key;
-    ngx_uint_t           asked;
-    const char          *error;
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    bio = BIO_new_mem_buf(source->value.data, (int) source->value.len);
-    if (bio == NULL) {
-        ERR_clear_error();
-        return NULL;
-    }
-
-    asked = password->asked;
-    password->asked = 0;
-
-    key = PEM_read_bio_PrivateKey(bio, NULL,
-                                  ngx_http_tsface_credentials_auth_password,
-                                  password);
-    BIO_free(bio);
-
-    /* errors stay out of the log: who knows what they may quote */
-
-    ERR_clear_error();
-
-    ngx_http_tsface_secret_wipe(source);
-
-    if (key == NULL) {
-
-        if (!password->asked) {
-            error = "holds no private key in PEM format";
-
-        } else if (password->value == NULL) {
-            error = "is encrypted, and there is no \"client_key_password\"";
-
-        } else {
-            error = "can't be decrypted with the \"client_key_password\"";
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" of \"%s\" %s",
-                           &source->name, directive, error);
-        return NULL;
-    }
-
-    password->asked |= asked;
-
-    cln->handler = ngx_http_tsface_credentials_auth_free_key;
-    cln->data = key;
-
-    return key;
-}
-
-
-/* Without it, OpenSSL would ask for the password on the terminal. */
-
-static int
-ngx_http_tsface_credentials_auth_password(char *buf, int size, int writing,
-    void *data)
-{
-    ngx_http_tsface_auth_password_t *password = data;
-
-    password->asked = 1;
-
-    if (password->value == NULL || password->value->len > (size_t) size) {
-        return -1;
-    }
-
-    ngx_memcpy(buf, password->value->data, password->value->len);
-
-    return (int) password->value->len;
-}
-
-
-static void
-ngx_http_tsface_credentials_auth_free_key(void *data)
-{
-    EVP_PKEY_free(data);
-}
-
-
-/* The key has a clean-up of its own. */
-
-static void
-ngx_http_tsface_credentials_auth_free_certificate(void *data)
-{
-    ngx_http_tsface_certificate_t *certificate = data;
-
-    X509_free(certificate->leaf);
-    sk_X509_pop_free(certificate->chain, X509_free);
 }

@@ -73,11 +73,11 @@ ngx_http_tsface_credentials_fingerprint(
         || ngx_http_tsface_credentials_digest_auth(md, credentials) != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md, &credentials->resource)
            != NGX_OK
-        || ngx_http_tsface_credentials_digest_str(md, &ecf->ssl_name)
+        || ngx_http_tsface_credentials_digest_str(md, &ecf->tls.ssl_name)
            != NGX_OK
-        || ngx_http_tsface_credentials_digest_num(md, ecf->verify) != NGX_OK
+        || ngx_http_tsface_credentials_digest_num(md, ecf->tls.verify) != NGX_OK
         || ngx_http_tsface_credentials_digest_str(md,
-                                                  &ecf->trusted_certificate)
+                                                  &ecf->tls.trusted_certificate)
            != NGX_OK
         || ngx_http_tsface_credentials_digest_num(md, n) != NGX_OK)
     {
@@ -133,7 +133,7 @@ ngx_http_tsface_credentials_digest_auth(EVP_MD_CTX *md,
     const ngx_http_tsface_assertion_t    *assertion;
     const ngx_http_tsface_certificate_t  *certificate;
 
-    certificate = credentials->endpoint_conf.certificate;
+    certificate = credentials->endpoint_conf.tls.certificate;
 
     if (ngx_http_tsface_credentials_digest_num(md, credentials->auth_method)
         != NGX_OK

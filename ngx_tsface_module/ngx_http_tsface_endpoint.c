@@ -17,8 +17,6 @@
 /* The header block of an answer; the body passes through the same buffer. */
 #define NGX_HTTP_TSFACE_UPSTREAM_BUFFER   16384
 
-#define NGX_HTTP_TSFACE_VERIFY_DEPTH      9
-
 /* After as many connect timeouts no other address is tried. */
 #define NGX_HTTP_TSFACE_CONNECTS          3
 
@@ -31,15 +29,10 @@ static ngx_uint_t ngx_http_tsface_endpoint_same(
     const ngx_http_tsface_endpoint_t *endpoint,
     const ngx_http_tsface_url_t *url,
     const ngx_http_tsface_endpoint_conf_t *conf);
-static ngx_uint_t ngx_http_tsface_endpoint_equal(const ngx_str_t *one,
-    const ngx_str_t *two);
 static ngx_int_t ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
-static ngx_int_t ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
-static ngx_int_t ngx_http_tsface_endpoint_trust(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
-static ngx_uint_t ngx_http_tsface_is_address(const ngx_str_t *host);
+static X509_STORE *ngx_http_tsface_endpoint_trusted(
+    const ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints);
 
 
 static ngx_str_t  ngx_http_tsface_endpoint_hide_headers[] = {
@@ -115,7 +108,7 @@ ngx_http_tsface_endpoint_parse(ngx_conf_t *cf, const ngx_str_t *text,
     }
 
     url->loopback = ngx_http_tsface_endpoint_loopback(url);
-    url->literal = ngx_http_tsface_is_address(&url->host)
+    url->literal = ngx_http_tsface_tls_is_address(&url->host)
                    || (url->host.len == 9
                        && ngx_strncmp(url->host.data, "localhost", 9) == 0);
 
@@ -267,9 +260,10 @@ ngx_http_tsface_endpoint_create(ngx_conf_t *cf, ngx_array_t *endpoints,
     endpoint->url = *url;
     endpoint->conf = *conf;
 
-    endpoint->ssl_name = conf->ssl_name.len ? conf->ssl_name : url->host;
+    endpoint->ssl_name = conf->tls.ssl_name.len ? conf->tls.ssl_name
+                                                : url->host;
     endpoint->ssl_name_is_address =
-                             ngx_http_tsface_is_address(&endpoint->ssl_name);
+                         ngx_http_tsface_tls_is_address(&endpoint->ssl_name);
 
     if (url->tls
         && ngx_http_tsface_endpoint_ssl(cf, endpoint, endpoints) != NGX_OK)
@@ -292,10 +286,7 @@ ngx_http_tsface_endpoint_create(ngx_conf_t *cf, ngx_array_t *endpoints,
 }
 
 
-/*
- * Of url, the path is no matter of the connection.  Each block has read its
- * own certificate: no other one's requests come over a connection with it.
- */
+/* Of url, the path is no matter of the connection. */
 static ngx_uint_t
 ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
     const ngx_http_tsface_url_t *url,
@@ -306,17 +297,10 @@ ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
     own = &endpoint->conf;
 
     return endpoint->url.tls == url->tls
-           && ngx_http_tsface_endpoint_equal(&endpoint->url.authority,
-                                             &url->authority)
-           && ngx_http_tsface_endpoint_equal(&endpoint->url.peer, &url->peer)
-           && own->certificate == conf->certificate
-           && own->verify == conf->verify
-           && ngx_http_tsface_endpoint_equal(&own->trusted_certificate,
-                                             &conf->trusted_certificate)
-           && ngx_http_tsface_endpoint_equal(&own->ssl_name, &conf->ssl_name)
-           && own->ssl_protocols == conf->ssl_protocols
-           && ngx_http_tsface_endpoint_equal(&own->ssl_ciphers,
-                                             &conf->ssl_ciphers)
+           && ngx_http_tsface_setting_equal(&endpoint->url.authority,
+                                            &url->authority)
+           && ngx_http_tsface_setting_equal(&endpoint->url.peer, &url->peer)
+           && ngx_http_tsface_tls_same(&own->tls, &conf->tls)
            && own->ssl_session_reuse == conf->ssl_session_reuse
            && own->connect_timeout == conf->connect_timeout
            && own->send_timeout == conf->send_timeout
@@ -327,71 +311,26 @@ ngx_http_tsface_endpoint_same(const ngx_http_tsface_endpoint_t *endpoint,
 }
 
 
-static ngx_uint_t
-ngx_http_tsface_endpoint_equal(const ngx_str_t *one, const ngx_str_t *two)
-{
-    return one->len == two->len
-           && (one->len == 0
-               || ngx_memcmp(one->data, two->data, one->len) == 0);
-}
-
-
+/*
+ * The context belongs to one name, so the name is checked during the
+ * handshake, for the forwarder and the client alike, addresses included.
+ */
 static ngx_int_t
 ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
     ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
 {
     ngx_ssl_t                        *ssl;
-    const char                       *reason;
-    ngx_pool_cleanup_t               *cln;
     ngx_http_tsface_endpoint_conf_t  *conf;
 
     conf = &endpoint->conf;
 
-    ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    ssl = ngx_http_tsface_tls_create(cf, &conf->tls,
+                      ngx_http_tsface_endpoint_trusted(endpoint, endpoints));
     if (ssl == NULL) {
         return NGX_ERROR;
     }
 
-    ssl->log = cf->log;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_ssl_create(ssl, conf->ssl_protocols, NULL) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = ssl;
-
     endpoint->ssl = ssl;
-
-    if (SSL_CTX_set_cipher_list(ssl->ctx, (char *) conf->ssl_ciphers.data)
-        == 0)
-    {
-        ERR_clear_error();
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "OpenSSL does not take ssl_ciphers \"%V\"",
-                           &conf->ssl_ciphers);
-        return NGX_ERROR;
-    }
-
-    if (conf->certificate
-        && SSL_CTX_use_cert_and_key(ssl->ctx, conf->certificate->leaf,
-                                    conf->certificate->key,
-                                    conf->certificate->chain, 1)
-           == 0)
-    {
-        reason = ERR_reason_error_string(ERR_peek_last_error());
-
-        ERR_clear_error();
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "OpenSSL does not take the client_certificate (%s)",
-                           reason ? reason : "unknown reason");
-        return NGX_ERROR;
-    }
 
     if (ngx_ssl_client_session_cache(cf, ssl, conf->ssl_session_reuse)
         != NGX_OK)
@@ -399,121 +338,43 @@ ngx_http_tsface_endpoint_ssl(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    /*
-     * nginx lets a peer end a TLS stream by cutting the connection; then a
-     * truncated answer could not be told from a whole one
-     */
-
-#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF
-    SSL_CTX_clear_options(ssl->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
-#endif
-
-    /* nor is an answer with a token left in OpenSSL's buffers */
-
-#ifdef SSL_OP_CLEANSE_PLAINTEXT
-    SSL_CTX_set_options(ssl->ctx, SSL_OP_CLEANSE_PLAINTEXT);
-#endif
-
-    return conf->verify
-           ? ngx_http_tsface_endpoint_verify(cf, endpoint, endpoints)
-           : NGX_OK;
-}
-
-
-/*
- * The context belongs to one name, so the name is checked during the
- * handshake, for the forwarder and the client alike, addresses included.
- */
-static ngx_int_t
-ngx_http_tsface_endpoint_verify(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
-{
-    int                 rc;
-    SSL_CTX            *ctx;
-    const char         *name;
-    X509_VERIFY_PARAM  *param;
-
-    ctx = endpoint->ssl->ctx;
-
-    if (ngx_http_tsface_endpoint_trust(cf, endpoint, endpoints) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    param = SSL_CTX_get0_param(ctx);
-    name = (const char *) endpoint->ssl_name.data;
-
-    if (endpoint->ssl_name_is_address) {
-        rc = X509_VERIFY_PARAM_set1_ip_asc(param, name);
-
-    } else {
-        X509_VERIFY_PARAM_set_hostflags(param,
-                                        X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        rc = X509_VERIFY_PARAM_set1_host(param, name, endpoint->ssl_name.len);
-    }
-
-    if (rc != 1) {
+    if (conf->tls.verify
+        && ngx_http_tsface_tls_expect(SSL_CTX_get0_param(ssl->ctx),
+                                      &endpoint->ssl_name)
+           != NGX_OK)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid ssl_name \"%V\"",
                            &endpoint->ssl_name);
         return NGX_ERROR;
     }
 
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_verify_depth(ctx, NGX_HTTP_TSFACE_VERIFY_DEPTH);
-
     return NGX_OK;
 }
 
 
-/* A set of CA certificates takes a megabyte: one that was read is shared. */
-static ngx_int_t
-ngx_http_tsface_endpoint_trust(ngx_conf_t *cf,
-    ngx_http_tsface_endpoint_t *endpoint, const ngx_array_t *endpoints)
+/* The CA certificates that another endpoint has read, or NULL. */
+static X509_STORE *
+ngx_http_tsface_endpoint_trusted(const ngx_http_tsface_endpoint_t *endpoint,
+    const ngx_array_t *endpoints)
 {
-    SSL_CTX                      *ctx;
-    ngx_str_t                    *file;
     ngx_uint_t                    i;
     ngx_http_tsface_endpoint_t  **elts;
 
-    ctx = endpoint->ssl->ctx;
-    file = &endpoint->conf.trusted_certificate;
     elts = endpoints->elts;
 
     for (i = 0; i < endpoints->nelts; i++) {
 
         if (elts[i]->ssl
-            && elts[i]->conf.verify
-            && ngx_http_tsface_endpoint_equal(
-                                         &elts[i]->conf.trusted_certificate,
-                                         file))
+            && elts[i]->conf.tls.verify
+            && ngx_http_tsface_setting_equal(
+                                     &elts[i]->conf.tls.trusted_certificate,
+                                     &endpoint->conf.tls.trusted_certificate))
         {
-            SSL_CTX_set1_cert_store(ctx,
-                                    SSL_CTX_get_cert_store(elts[i]->ssl->ctx));
-            return NGX_OK;
+            return SSL_CTX_get_cert_store(elts[i]->ssl->ctx);
         }
     }
 
-    if (file->len) {
-        if (SSL_CTX_load_verify_locations(ctx, (char *) file->data, NULL)
-            == 0)
-        {
-            ERR_clear_error();
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "cannot load trusted_certificate \"%V\": a file "
-                               "of PEM certificates is expected", file);
-            return NGX_ERROR;
-        }
-
-    } else if (SSL_CTX_set_default_verify_paths(ctx) == 0) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "SSL_CTX_set_default_verify_paths() failed");
-        return NGX_ERROR;
-    }
-
-    /* successful loads may leave errors in the queue */
-
-    ERR_clear_error();
-
-    return NGX_OK;
+    return NULL;
 }
 
 
@@ -568,7 +429,7 @@ ngx_http_tsface_endpoint_init(ngx_conf_t *cf,
     conf->ssl = endpoint->ssl;
     conf->ssl_server_name = 1;
     conf->ssl_session_reuse = endpoint->conf.ssl_session_reuse;
-    conf->ssl_verify = endpoint->conf.verify
+    conf->ssl_verify = endpoint->conf.tls.verify
                        && !endpoint->ssl_name_is_address;
 
     ngx_memzero(&prev, sizeof(ngx_http_upstream_conf_t));
@@ -625,19 +486,4 @@ ngx_http_tsface_endpoint_stop(ngx_http_tsface_endpoint_t *endpoint)
     }
 
     endpoint->idle = NULL;
-}
-
-
-static ngx_uint_t
-ngx_http_tsface_is_address(const ngx_str_t *host)
-{
-#if (NGX_HAVE_INET6)
-    struct in6_addr  addr6;
-
-    if (ngx_inet6_addr(host->data, host->len, addr6.s6_addr) == NGX_OK) {
-        return 1;
-    }
-#endif
-
-    return ngx_inet_addr(host->data, host->len) != INADDR_NONE;
 }

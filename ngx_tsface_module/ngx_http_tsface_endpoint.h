@@ -17,28 +17,17 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_tls.h"
+
 
 typedef struct ngx_http_tsface_endpoint_s  ngx_http_tsface_endpoint_t;
 typedef struct ngx_http_tsface_resolve_s   ngx_http_tsface_resolve_t;
 typedef struct ngx_http_tsface_idle_s      ngx_http_tsface_idle_t;
 
 
-/* What we show of ourselves in a handshake; freed with the configuration. */
-typedef struct {
-    X509                            *leaf;
-    STACK_OF(X509)                  *chain;      /* without the leaf */
-    EVP_PKEY                        *key;
-} ngx_http_tsface_certificate_t;
-
-
 /* What the configuration says of an endpoint. */
 typedef struct {
-    ngx_flag_t                       verify;
-    ngx_str_t                        trusted_certificate;
-    ngx_http_tsface_certificate_t   *certificate;         /* NULL: none */
-    ngx_str_t                        ssl_name;
-    ngx_uint_t                       ssl_protocols;
-    ngx_str_t                        ssl_ciphers;
+    ngx_http_tsface_tls_conf_t       tls;
     ngx_flag_t                       ssl_session_reuse;
     ngx_msec_t                       connect_timeout;
     ngx_msec_t                       send_timeout;

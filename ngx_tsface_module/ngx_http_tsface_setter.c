@@ -136,6 +136,15 @@ ngx_http_tsface_set_path_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+ngx_uint_t
+ngx_http_tsface_setting_equal(const ngx_str_t *one, const ngx_str_t *two)
+{
+    return one->len == two->len
+           && (one->len == 0
+               || ngx_memcmp(one->data, two->data, one->len) == 0);
+}
+
+
 static char *
 ngx_http_tsface_check_timeout(ngx_conf_t *cf, void *post, void *data)
 {

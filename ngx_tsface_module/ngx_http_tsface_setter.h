@@ -33,6 +33,10 @@ char *ngx_http_tsface_set_url_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_tsface_set_path_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* Do they say the same?  One that was not given is empty. */
+ngx_uint_t ngx_http_tsface_setting_equal(const ngx_str_t *one,
+    const ngx_str_t *two);
+
 /* For cmd->post of ngx_conf_set_msec_slot(): 1ms to 1h. */
 extern ngx_conf_post_t  ngx_http_tsface_timeout_post;
 

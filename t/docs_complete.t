@@ -46,8 +46,9 @@ sub literals {
 
 # --- directives: the command tables, and the syntax, default and context
 
-my @directives = map { $source{$_} =~ /\{ \s* ngx_string\("(\w+)"\), \s*
-    NGX_(?:HTTP_\w+_)?CONF/gx } sort keys %source;
+my @directives = map { /\{ \s* ngx_string\("(\w+)"\), [\s\\]*
+    NGX_(?:HTTP_\w+_)?CONF/gx } (map { $source{$_} } sort keys %source),
+    $t->read_file("${prefix}tls.h");
 
 described('directives', 30, sub {
     $doc{'directives.md'} =~ /^\#\#\#[ ]\Q$_[0]\E\n\n
@@ -66,7 +67,7 @@ described('headings of directives that exist', 30, sub { $known{$_[0]} },
 # regions with their hosts, words of enumerations, reserved parameters
 my @words = map { $source{$_} =~
     /\{ ngx_string\("([\w.]+)"\), NGX_(?:HTTP_TSFACE|SSL)_/g }
-    qw(credentials trail_conf);
+    qw(credentials tls trail_conf);
 described('values of directives', 8,
     sub { $doc{'directives.md'} =~ /\b\Q$_[0]\E\b/ }, @words);
 
