@@ -27,6 +27,10 @@ typedef int     ngx_http_tsface_adapter_count_t;
 #endif
 
 
+static ngx_int_t ngx_http_tsface_adapter_tls(
+    ngx_http_tsface_adapter_t *adapter, redisAsyncContext *ac,
+    const ngx_http_tsface_limit_store_t *store,
+    const ngx_http_tsface_store_addr_t *addr, const char **words);
 static ngx_int_t ngx_http_tsface_adapter_listen(
     ngx_http_tsface_adapter_t *adapter);
 static void ngx_http_tsface_adapter_guard(ngx_http_tsface_adapter_t *adapter);
@@ -62,43 +66,88 @@ static void ngx_http_tsface_adapter_explain(
 
 ngx_int_t
 ngx_http_tsface_adapter_connect(ngx_http_tsface_adapter_t *adapter,
+    const ngx_http_tsface_limit_store_t *store,
     const ngx_http_tsface_store_addr_t *addr)
 {
+    const char         *words;
     redisAsyncContext  *ac;
 
     adapter->refused = 0;
+    adapter->idle = 0;
     adapter->failure = NGX_HTTP_TSFACE_STORE_CONNECT;
 
     ac = addr->port ? redisAsyncConnect((char *) addr->address, addr->port)
                     : redisAsyncConnectUnix((char *) addr->address);
 
     if (ac == NULL || ac->err) {
-        (void) ngx_cpystrn(adapter->words,
-                           (u_char *) (ac ? ac->errstr : "no memory"),
-                           sizeof(adapter->words));
+        words = ac ? ac->errstr : "no memory";
+        goto failed;
+    }
 
-        if (ac) {
-            redisAsyncFree(ac);
-        }
-
-        return NGX_ERROR;
+    if (store->tls
+        && ngx_http_tsface_adapter_tls(adapter, ac, store, addr, &words)
+           != NGX_OK)
+    {
+        goto failed;
     }
 
     adapter->ac = ac;
 
     if (ngx_http_tsface_adapter_listen(adapter) != NGX_OK) {
         adapter->ac = NULL;
-        redisAsyncFree(ac);
+        adapter->tls = NULL;
 
-        (void) ngx_cpystrn(adapter->words,
-                           (u_char *) "no free connection of the worker's",
-                           sizeof(adapter->words));
-        return NGX_ERROR;
+        words = "no free connection of the worker's";
+        goto failed;
     }
 
     ngx_http_tsface_adapter_guard(adapter);
 
     return NGX_OK;
+
+failed:
+
+    (void) ngx_cpystrn(adapter->words, (u_char *) words,
+                       sizeof(adapter->words));
+
+    if (ac) {
+        redisAsyncFree(ac);
+    }
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * OpenSSL's errors are a thread's, not a connection's: hiredis takes those of
+ * others for its own, and leaves its own to others.
+ */
+
+static ngx_int_t
+ngx_http_tsface_adapter_tls(ngx_http_tsface_adapter_t *adapter,
+    redisAsyncContext *ac, const ngx_http_tsface_limit_store_t *store,
+    const ngx_http_tsface_store_addr_t *addr, const char **words)
+{
+    const ngx_str_t  *name;
+
+    name = store->tls_conf.ssl_name.len ? &store->tls_conf.ssl_name
+                                        : &addr->host;
+    ERR_clear_error();
+
+    adapter->tls = ngx_http_tsface_limit_tls_start(ac, store->tls, name,
+                                                   store->tls_conf.verify,
+                                                   words);
+    ERR_clear_error();
+
+    if (adapter->tls) {
+        return NGX_OK;
+    }
+
+    if (*words == NULL) {
+        *words = ac->c.errstr;
+    }
+
+    return NGX_ERROR;
 }
 
 
@@ -312,7 +361,13 @@ ngx_http_tsface_adapter_read(ngx_event_t *ev)
         return;
     }
 
+    adapter->idle = !ngx_http_tsface_adapter_owed(adapter);
+
+    ERR_clear_error();
+
     redisAsyncHandleRead(adapter->ac);
+
+    ERR_clear_error();
 
     if (adapter->ac) {
 
@@ -340,7 +395,11 @@ ngx_http_tsface_adapter_write(ngx_event_t *ev)
     c = ev->data;
     adapter = c->data;
 
+    ERR_clear_error();
+
     redisAsyncHandleWrite(adapter->ac);
+
+    ERR_clear_error();
 
     adapter->check(adapter->data);
 }
@@ -430,6 +489,7 @@ ngx_http_tsface_adapter_cleanup(void *data)
     c = adapter->connection;
 
     adapter->connection = NULL;
+    adapter->tls = NULL;
     adapter->ac = NULL;
 
     if (c->read->posted) {
@@ -454,6 +514,7 @@ ngx_http_tsface_adapter_cleanup(void *data)
 static void
 ngx_http_tsface_adapter_explain(ngx_http_tsface_adapter_t *adapter)
 {
+    const char         *words;
     redisAsyncContext  *ac;
 
     ac = adapter->ac;
@@ -466,7 +527,9 @@ ngx_http_tsface_adapter_explain(ngx_http_tsface_adapter_t *adapter)
         return;
     }
 
-    if (!(ac->c.flags & REDIS_CONNECTED)) {
+    if (!(ac->c.flags & REDIS_CONNECTED)
+        || (adapter->tls && !SSL_is_init_finished(adapter->tls)))
+    {
         adapter->failure = NGX_HTTP_TSFACE_STORE_CONNECT;
 
     } else if (ac->err == REDIS_ERR_PROTOCOL) {
@@ -476,6 +539,12 @@ ngx_http_tsface_adapter_explain(ngx_http_tsface_adapter_t *adapter)
         adapter->failure = NGX_HTTP_TSFACE_STORE_CLOSED;
     }
 
-    (void) ngx_cpystrn(adapter->words, (u_char *) ac->c.errstr,
+    /* of TLS, hiredis says little more than that there was an error */
+
+    words = adapter->tls ? ngx_http_tsface_limit_tls_error(adapter->tls)
+                         : NULL;
+
+    (void) ngx_cpystrn(adapter->words,
+                       (u_char *) (words ? words : ac->c.errstr),
                        sizeof(adapter->words));
 }

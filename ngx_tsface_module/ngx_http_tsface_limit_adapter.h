@@ -18,6 +18,7 @@
 #include <hiredis/async.h>
 
 #include "ngx_http_tsface_limit_store.h"
+#include "ngx_http_tsface_limit_tls.h"
 
 
 /*
@@ -27,6 +28,7 @@
  */
 typedef struct {
     redisAsyncContext                *ac;
+    ngx_ssl_conn_t                   *tls;        /* ac's; NULL: plain */
     ngx_connection_t                 *connection;
     ngx_log_t                        *log;
 
@@ -42,14 +44,16 @@ typedef struct {
 
     unsigned                          refused:1;  /* an answer, by us */
     unsigned                          closing:1;
+    unsigned                          idle:1;     /* owed nothing at its end */
 } ngx_http_tsface_adapter_t;
 
 
 /*
- * Begins to connect, without a wait; commands may be given at once.
- * NGX_ERROR: words say why not.
+ * Begins to connect to an address of the store's, without a wait; commands may
+ * be given at once.  NGX_ERROR: words say why not.
  */
 ngx_int_t ngx_http_tsface_adapter_connect(ngx_http_tsface_adapter_t *adapter,
+    const ngx_http_tsface_limit_store_t *store,
     const ngx_http_tsface_store_addr_t *addr);
 
 /* Closes it, if it is there: not from within hiredis. */

@@ -70,6 +70,8 @@ static void ngx_http_tsface_link_check(void *data);
 static void ngx_http_tsface_link_timer(ngx_event_t *ev);
 static void ngx_http_tsface_link_fail(ngx_http_tsface_limit_link_t *link,
     ngx_http_tsface_store_failure_e failure, const char *words);
+static ngx_uint_t ngx_http_tsface_link_idle(ngx_http_tsface_limit_link_t *link,
+    ngx_http_tsface_store_failure_e failure);
 static void ngx_http_tsface_link_tell(ngx_http_tsface_limit_link_t *link,
     ngx_http_tsface_store_failure_e failure, const char *words);
 static ngx_msec_t ngx_http_tsface_link_wait(ngx_http_tsface_limit_link_t *link);
@@ -252,7 +254,9 @@ ngx_http_tsface_link_connect(ngx_http_tsface_limit_link_t *link)
                    "tsface limit store \"%V\": connect to %V",
                    &link->store->name, &addr->text);
 
-    if (ngx_http_tsface_adapter_connect(&link->adapter, addr) != NGX_OK) {
+    if (ngx_http_tsface_adapter_connect(&link->adapter, link->store, addr)
+        != NGX_OK)
+    {
         ngx_http_tsface_link_fail(link, NGX_HTTP_TSFACE_STORE_CONNECT,
                                   (char *) link->adapter.words);
         return;
@@ -498,6 +502,8 @@ ngx_http_tsface_link_fail(ngx_http_tsface_limit_link_t *link,
         link->moves++;
 
         link->target.address = link->address;
+        link->target.host.data = link->address;
+        link->target.host.len = ngx_strlen(link->address);
         link->target.text.data = link->name;
         link->target.text.len = ngx_snprintf(link->name, sizeof(link->name),
                                              "%s:%d", link->address,
@@ -513,17 +519,20 @@ ngx_http_tsface_link_fail(ngx_http_tsface_limit_link_t *link,
         return;
     }
 
-    if (link->state != NGX_HTTP_TSFACE_STORE_SLOW) {
-        ngx_http_tsface_link_tell(link, failure, words);
+    if (ngx_http_tsface_link_idle(link, failure)) {
+        ngx_log_debug1(NGX_LOG_DEBUG_CORE, link->log, 0,
+                       "tsface limit store \"%V\": closed while idle",
+                       &link->store->name);
+
+        link->fails = 0;
+
+        ngx_http_tsface_link_state(link, NGX_HTTP_TSFACE_STORE_CONNECTING);
+        ngx_http_tsface_link_connect(link);
+        return;
     }
 
-    /* servers close what is idle, where nothing can have succeeded */
-
-    if (failure == NGX_HTTP_TSFACE_STORE_CLOSED
-        && link->state == NGX_HTTP_TSFACE_STORE_UP
-        && ngx_current_msec - link->well >= NGX_HTTP_TSFACE_LINK_GOOD)
-    {
-        link->fails = 0;
+    if (link->state != NGX_HTTP_TSFACE_STORE_SLOW) {
+        ngx_http_tsface_link_tell(link, failure, words);
     }
 
     ngx_http_tsface_link_state(link, NGX_HTTP_TSFACE_STORE_DOWN);
@@ -533,6 +542,22 @@ ngx_http_tsface_link_fail(ngx_http_tsface_limit_link_t *link,
     link->server = (link->server + 1) % link->store->addrs.nelts;
 
     ngx_add_timer(&link->timer, ngx_http_tsface_link_wait(link));
+}
+
+
+/*
+ * Servers close what is idle: no failure, if it was well for a while, and
+ * nobody waits.
+ */
+
+static ngx_uint_t
+ngx_http_tsface_link_idle(ngx_http_tsface_limit_link_t *link,
+    ngx_http_tsface_store_failure_e failure)
+{
+    return failure == NGX_HTTP_TSFACE_STORE_CLOSED
+           && link->state == NGX_HTTP_TSFACE_STORE_UP
+           && link->adapter.idle
+           && ngx_current_msec - link->well >= NGX_HTTP_TSFACE_LINK_GOOD;
 }
 
 

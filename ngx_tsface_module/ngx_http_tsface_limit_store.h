@@ -20,6 +20,7 @@
 #include "ngx_http_tsface_limit_script.h"
 #include "ngx_http_tsface_meter.h"
 #include "ngx_http_tsface_secret.h"
+#include "ngx_http_tsface_tls.h"
 
 
 #define NGX_HTTP_TSFACE_STORE_PREFIX_MAX   64
@@ -77,6 +78,7 @@ typedef struct {
 typedef struct {
     u_char                     *address;      /* NUL-terminated, or a path */
     in_port_t                   port;         /* 0: a path */
+    ngx_str_t                   host;         /* for TLS, NUL-terminated */
     ngx_str_t                   text;         /* for logs */
 } ngx_http_tsface_store_addr_t;
 
@@ -93,6 +95,11 @@ typedef struct {
     ngx_http_tsface_secret_t       *password;
     ngx_int_t                       database;
     ngx_str_t                       prefix;
+    ngx_flag_t                      ssl;
+    ngx_http_tsface_tls_conf_t      tls_conf;
+    ngx_str_t                       client_certificate;
+    ngx_http_tsface_secret_t       *client_certificate_key;
+    ngx_ssl_t                      *tls;      /* NULL: plain */
     ngx_msec_t                      connect_timeout;
     ngx_msec_t                      timeout;
     ngx_uint_t                      on_failure;

@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_limit_store.h"
+#include "ngx_http_tsface_limit_tls.h"
 #include "ngx_http_tsface_module.h"
 #include "ngx_http_tsface_setter.h"
 
@@ -20,8 +21,11 @@
 
 static char *ngx_http_tsface_store_server(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_http_tsface_store_host(ngx_conf_t *cf,
+    const ngx_str_t *text, ngx_str_t *host);
 static ngx_int_t ngx_http_tsface_store_addr(ngx_conf_t *cf,
-    ngx_http_tsface_limit_store_t *store, ngx_addr_t *addr);
+    ngx_http_tsface_limit_store_t *store, ngx_addr_t *addr,
+    const ngx_str_t *host);
 static char *ngx_http_tsface_store_prefix(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_tsface_store_check_nodes(ngx_conf_t *cf, void *post,
@@ -29,6 +33,8 @@ static char *ngx_http_tsface_store_check_nodes(ngx_conf_t *cf, void *post,
 static char *ngx_http_tsface_store_check_database(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_tsface_store_complete(ngx_conf_t *cf,
+    ngx_http_tsface_limit_store_t *store);
+static ngx_int_t ngx_http_tsface_store_tls(ngx_conf_t *cf,
     ngx_http_tsface_limit_store_t *store);
 static ngx_int_t ngx_http_tsface_store_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
@@ -38,6 +44,8 @@ static ngx_int_t ngx_http_tsface_store_init_zone(ngx_shm_zone_t *shm_zone,
 static ngx_uint_t  ngx_http_tsface_store_tag;
 
 static size_t  ngx_http_tsface_store_user_max = 256;
+
+static size_t  ngx_http_tsface_store_key_min = NGX_HTTP_TSFACE_SECRET_WHOLE;
 
 static ngx_conf_enum_t  ngx_http_tsface_store_policies[] = {
     { ngx_string("local"), NGX_HTTP_TSFACE_STORE_LOCAL },
@@ -91,6 +99,29 @@ static ngx_command_t  ngx_http_tsface_store_commands[] = {
       0,
       0,
       NULL },
+
+    { ngx_string("ssl"),
+      NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_http_tsface_limit_store_t, ssl),
+      NULL },
+
+    ngx_http_tsface_tls_commands(ngx_http_tsface_limit_store_t, tls_conf),
+
+    { ngx_string("client_certificate"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_set_path_slot,
+      0,
+      offsetof(ngx_http_tsface_limit_store_t, client_certificate),
+      NULL },
+
+    { ngx_string("client_certificate_key"),
+      NGX_CONF_TAKE1,
+      ngx_http_tsface_secret_slot,
+      0,
+      offsetof(ngx_http_tsface_limit_store_t, client_certificate_key),
+      &ngx_http_tsface_store_key_min },
 
     { ngx_string("connect_timeout"),
       NGX_CONF_TAKE1,
@@ -147,6 +178,8 @@ ngx_http_tsface_limit_store_block(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     store->database = NGX_CONF_UNSET;
+    store->ssl = NGX_CONF_UNSET;
+    ngx_http_tsface_tls_unset(&store->tls_conf);
     store->connect_timeout = NGX_CONF_UNSET_MSEC;
     store->timeout = NGX_CONF_UNSET_MSEC;
     store->on_failure = NGX_CONF_UNSET_UINT;
@@ -175,7 +208,7 @@ ngx_http_tsface_store_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_tsface_limit_store_t *store = conf;
 
-    ngx_str_t   *value;
+    ngx_str_t   *value, host;
     ngx_url_t    u;
     ngx_uint_t   i;
 
@@ -193,8 +226,17 @@ ngx_http_tsface_store_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (u.family == AF_UNIX) {
+        ngx_str_null(&host);
+
+    } else if (ngx_http_tsface_store_host(cf, &u.host, &host) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     for (i = 0; i < u.naddrs; i++) {
-        if (ngx_http_tsface_store_addr(cf, store, &u.addrs[i]) != NGX_OK) {
+        if (ngx_http_tsface_store_addr(cf, store, &u.addrs[i], &host)
+            != NGX_OK)
+        {
             return NGX_CONF_ERROR;
         }
     }
@@ -203,9 +245,38 @@ ngx_http_tsface_store_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* Without the brackets of an address, and ending with a NUL. */
+
+static ngx_int_t
+ngx_http_tsface_store_host(ngx_conf_t *cf, const ngx_str_t *text,
+    ngx_str_t *host)
+{
+    u_char  *p;
+
+    *host = *text;
+
+    if (host->len > 2 && host->data[0] == '[') {
+        host->data++;
+        host->len -= 2;
+    }
+
+    p = ngx_pnalloc(cf->pool, host->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn(p, host->data, host->len + 1);
+
+    host->data = p;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_tsface_store_addr(ngx_conf_t *cf,
-    ngx_http_tsface_limit_store_t *store, ngx_addr_t *addr)
+    ngx_http_tsface_limit_store_t *store, ngx_addr_t *addr,
+    const ngx_str_t *host)
 {
     size_t                         len;
     ngx_http_tsface_store_addr_t  *sa;
@@ -216,6 +287,7 @@ ngx_http_tsface_store_addr(ngx_conf_t *cf,
     }
 
     sa->text = addr->name;
+    sa->host = *host;
 
     if (addr->sockaddr->sa_family == AF_UNIX) {
         sa->address = (u_char *)
@@ -334,6 +406,10 @@ ngx_http_tsface_store_complete(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_tsface_store_tls(cf, store) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ngx_conf_init_value(store->database, 0);
     ngx_conf_init_msec_value(store->connect_timeout, 1000);
     ngx_conf_init_msec_value(store->timeout, 50);
@@ -385,6 +461,81 @@ ngx_http_tsface_store_complete(ngx_conf_t *cf,
     store->shm_zone->init = ngx_http_tsface_store_init_zone;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_store_tls(ngx_conf_t *cf, ngx_http_tsface_limit_store_t *store)
+{
+    ngx_uint_t                       i, certificate, key;
+    ngx_http_tsface_tls_conf_t      *conf;
+    ngx_http_tsface_store_addr_t    *addr;
+    ngx_http_tsface_key_password_t   password;
+
+    ngx_conf_init_value(store->ssl, 0);
+
+    conf = &store->tls_conf;
+    certificate = store->client_certificate.data != NULL;
+    key = store->client_certificate_key != NULL;
+
+    if (!store->ssl) {
+
+        if (!certificate && !key && !ngx_http_tsface_tls_given(conf)) {
+            return NGX_OK;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tsface_limit_store \"%V\" says how to speak TLS, "
+                           "but not \"ssl on\"", &store->name);
+        return NGX_ERROR;
+    }
+
+    if (!NGX_HTTP_TSFACE_LIMIT_TLS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"ssl on\" of tsface_limit_store \"%V\": this "
+                           "module was built without TLS to stores, which "
+                           "needs hiredis 1.0 or later", &store->name);
+        return NGX_ERROR;
+    }
+
+    if (certificate != key) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "tsface_limit_store \"%V\" needs both "
+                           "\"client_certificate\" and "
+                           "\"client_certificate_key\", or none",
+                           &store->name);
+        return NGX_ERROR;
+    }
+
+    ngx_http_tsface_tls_defaults(conf);
+
+    addr = store->addrs.elts;
+
+    for (i = 0; i < store->addrs.nelts; i++) {
+        if (addr[i].host.len == 0 && conf->ssl_name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "tsface_limit_store \"%V\" needs an "
+                               "\"ssl_name\": \"%V\" is no name of a server",
+                               &store->name, &addr[i].text);
+            return NGX_ERROR;
+        }
+    }
+
+    if (certificate) {
+        ngx_memzero(&password, sizeof(ngx_http_tsface_key_password_t));
+
+        conf->certificate = ngx_http_tsface_certificate_read(cf,
+                                               &store->client_certificate,
+                                               store->client_certificate_key,
+                                               &password);
+        if (conf->certificate == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    store->tls = ngx_http_tsface_tls_create(cf, conf, NULL);
+
+    return store->tls ? NGX_OK : NGX_ERROR;
 }
 
 

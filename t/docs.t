@@ -35,7 +35,11 @@ for my $file (@files) {
     while ($text =~ /^([ ]*)```nginx\n(.*?)^\1```/msg) {
         my ($block, $line) = ($2, 1 + (substr($text, 0, $-[0]) =~ tr/\n//));
         my ($code, $output) = $t->nginx_t(whole(here($block)));
-        is $code, 0, "$name:$line" or diag $output;
+        if ($block =~ /^\s*ssl\s+on;/m && !-e '/usr/include/hiredis/hiredis_ssl.h') {
+            like $output, qr/built without TLS to stores/, "$name:$line";
+        } else {
+            is $code, 0, "$name:$line" or diag $output;
+        }
         $tests++;
     }
 }

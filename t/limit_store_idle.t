@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A store that closes idle connections (its "timeout"): a worker that nobody
-# asks is soon there again each time, however often that happens.
+# A store that closes idle connections (its "timeout"): the worker makes a new
+# one at once, and no request, no log and no count of failures knows of it.
 
 use lib 't/lib';
 use TSFace::Test;
@@ -24,6 +24,7 @@ http {
 
     server {
         listen 127.0.0.1:%%PORT_0%%;
+        location = /status { tsface_status json; }
         location / {
             tsface_pass   sandbox;
             tsface_caller $http_x_caller;
@@ -34,13 +35,34 @@ http {
 }
 END
 
-# The wait after a failure doubles: the fifth one would be 800 ms at least.
+sub store {
+    return http($t->port, 'GET', '/status')->json->{limit_stores}[0];
+}
 
-my @away;
+ok $t->wait_for(sub { store()->{workers}{up} }, 20), 'the store is up';
+
+my $failed = 0;
 ok $t->wait_for(sub {
-    @away = $t->error_log =~ /answers again after (\d+) ms/g;
-    return @away >= 5;
+    $failed++ if $t->revoke('user-1', caller => 'c' . rand)->status != 204;
+    select undef, undef, undef, 1.2 + rand 1;
+    return store()->{connects} >= 6;
 }, 60), 'closed five times';
-is scalar(grep { $_ > 700 } @away), 0, 'never away for long' or diag "@away";
+is $failed, 0, 'no request met that';
+
+my $status = store();
+is_deeply [ values %{ $status->{failures} } ], [ (0) x 5 ], 'nor is it a failure';
+unlike $t->error_log, qr/tsface_limit_store/, 'nor is it told';
+
+# one that is gone is both
+
+$store->kill('KILL');
+ok $t->wait_for(sub { !store()->{workers}{up} }, 20), 'the store is gone';
+ok $t->wait_for(sub { store()->{failures}{connect} }, 20), 'that is a failure';
+like $t->error_log, qr/tsface_limit_store "shared" at \S+ failed: /,
+    'and is told';
+is $t->revoke('user-1', caller => 'd')->status, 503, 'nobody decides';
+$store->start;
+ok $t->wait_for(sub { store()->{workers}{up} }, 20), 'it is back';
+is $t->revoke('user-1', caller => 'd')->status, 204, 'and decides';
 
 done_testing;
