@@ -14,22 +14,26 @@ ngx_msec_t
 ngx_http_tsface_retry_after(const ngx_str_t *value, time_t now,
     ngx_msec_t max)
 {
-    time_t     date;
-    uint64_t   ms;
-    ngx_int_t  seconds;
+    size_t    i;
+    time_t    date;
+    uint64_t  ms;
 
     ms = 0;
 
-    if (value->len == 0) {
-        return 0;
+    /* any number of digits: what is more than max stays more than max */
+
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] < '0' || value->data[i] > '9') {
+            break;
+        }
+
+        ms = ms * 10 + (value->data[i] - '0') * 1000;
+        ms = ngx_min(ms, (uint64_t) max);
     }
 
-    seconds = value->len <= 9 ? ngx_atoi(value->data, value->len) : NGX_ERROR;
-
-    if (seconds != NGX_ERROR) {
-        ms = (uint64_t) seconds * 1000;
-
-    } else {
+    if (i < value->len) {
+        ms = 0;
         date = ngx_parse_http_time(value->data, value->len);
 
         if (date != NGX_ERROR && date > now) {

@@ -162,7 +162,6 @@ for my $case (
     [ '0', { retry_after => 0 }, 700, 1000 ],
     [ 'a date that is over', { retry_after => 'Thu, 01 Jan 1970 00:00:00 GMT' },
         700, 1000 ],
-    [ 'digits without end', { retry_after => '9' x 30 }, 700, 1000 ],
     [ 'html from the edge', { style => 'edge', retry_after => 1 }, 500, 1000 ],
 ) {
     my ($what, $fault, $least, $most) = @$case;
@@ -176,15 +175,16 @@ for my $case (
 }
 
 for my $case ([ 'absurd', 999_999_999 ],
+    [ 'digits without end', '9' x 30 ], [ 'leading zeros', '0' x 20 . '9' ],
     [ 'in 8000 years', 'Fri, 31 Dec 9999 23:59:59 GMT' ])
 {
-    $t->reload(conf('retry_after_max 1500ms;'));
+    $t->reload(conf('retry_after_max 2500ms;'));
     is revoke()->status, 204, 'an answer between';
     throttle(retry_after => $case->[1]);
     is revoke()->status, 429, "Retry-After: $case->[0]";
     my $for = $t->gate->{paused_for_ms};
-    cmp_ok $for, '>', 500, "for $for ms";
-    cmp_ok $for, '<=', 1500, 'not longer than the bound';
+    cmp_ok $for, '>', 1200, "for $for ms";
+    cmp_ok $for, '<=', 2500, 'not longer than the bound';
     let_go();
 }
 
