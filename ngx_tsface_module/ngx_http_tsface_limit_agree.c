@@ -132,7 +132,7 @@ ngx_http_tsface_limit_look(ngx_http_tsface_limit_use_t *use, uint64_t *tat,
         *tat = now + use->ahead;
 
     } else if (node) {
-        *tat = node->tat;
+        *tat = ngx_http_tsface_limit_recall(use, node, now);
 
     } else {
         *tat = 0;
@@ -146,7 +146,8 @@ ngx_http_tsface_limit_look(ngx_http_tsface_limit_use_t *use, uint64_t *tat,
     }
 
     ngx_http_tsface_gcra_decide(use->rate,
-                                ngx_http_tsface_limit_queue(use),
+                                ngx_http_tsface_limit_queue(use->limit,
+                                                            &use->zone->gcra),
                                 *tat, now, &use->gcra);
 
     return node;
@@ -172,10 +173,31 @@ ngx_http_tsface_limit_note(ngx_http_tsface_limit_use_t *use,
 
 
 uint64_t
-ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_use_t *use)
+ngx_http_tsface_limit_recall(const ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t now)
 {
-    return ngx_min((uint64_t) use->limit->delay * use->zone->gcra.interval,
-                   (uint64_t) use->limit->delay_max * 1000);
+    uint64_t  last;
+
+    last = now + use->zone->most;
+
+    if (node->tat > last) {
+
+        /* not for this request only: it is refused, and stores nothing */
+
+        ngx_http_tsface_limit_table_store(use->zone->table, node, use->digest,
+                                          last);
+    }
+
+    return node->tat;
+}
+
+
+uint64_t
+ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_t *limit,
+    const ngx_http_tsface_gcra_t *gcra)
+{
+    return ngx_min((uint64_t) limit->delay * gcra->interval,
+                   (uint64_t) limit->delay_max * 1000);
 }
 
 

@@ -32,8 +32,17 @@
 ngx_int_t ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
     uint64_t now);
 
+/*
+ * The time of a key.  One that is further ahead than it can be was put there
+ * before a reload that raised the rate: it is cut down to the most that it can
+ * be, so that nobody waits by the old rate.
+ */
+uint64_t ngx_http_tsface_limit_recall(const ngx_http_tsface_limit_use_t *use,
+    ngx_http_tsface_limit_node_t *node, uint64_t now);
+
 /* How long a request may wait; delay_max may allow fewer than delay does. */
-uint64_t ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_use_t *use);
+uint64_t ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_t *limit,
+    const ngx_http_tsface_gcra_t *gcra);
 
 /*
  * Takes the places back, each one that is the last of its key: then all is as

@@ -10,6 +10,7 @@
 
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_limit.h"
+#include "ngx_http_tsface_limit_agree.h"
 #include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_zone.h"
 #include "ngx_http_tsface_module.h"
@@ -373,7 +374,7 @@ ngx_http_tsface_limit_parse_time(ngx_conf_t *cf, ngx_str_t *value,
 ngx_int_t
 ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
 {
-    uint64_t                        queue;
+    uint64_t                        most, queue, wait;
     ngx_uint_t                      i;
     ngx_http_tsface_limit_t        *limit;
     ngx_http_tsface_limit_zone_t   *zone;
@@ -383,6 +384,7 @@ ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
         return NGX_OK;
     }
 
+    wait = 0;
     store = NULL;
     limit = limits->elts;
 
@@ -403,13 +405,6 @@ ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
             store = zone->store;
         }
 
-        if (store) {
-            queue = ngx_min((uint64_t) limit[i].delay * zone->gcra.interval,
-                            (uint64_t) limit[i].delay_max * 1000);
-
-            store->queue = ngx_max(store->queue, queue);
-        }
-
         if (zone->store != store) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "tsface_limit zones \"%V\" and \"%V\" apply to the "
@@ -418,6 +413,21 @@ ngx_http_tsface_limit_check(ngx_conf_t *cf, ngx_array_t *limits)
                           &limit[i].shm_zone->shm.name);
             return NGX_ERROR;
         }
+
+        queue = ngx_http_tsface_limit_queue(&limit[i], &zone->gcra);
+        wait = ngx_max(wait, queue);
+    }
+
+    /* whichever makes a request wait, all count it at the time it goes on */
+
+    for (i = 0; i < limits->nelts; i++) {
+        zone = limit[i].shm_zone->data;
+
+        most = ngx_max(zone->gcra.tolerance + zone->gcra.interval,
+                       zone->share.tolerance + zone->share.interval)
+               + wait;
+
+        zone->most = ngx_max(zone->most, most);
     }
 
     return NGX_OK;

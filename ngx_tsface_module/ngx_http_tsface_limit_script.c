@@ -27,15 +27,17 @@ static ngx_int_t ngx_http_tsface_script_number(const redisReply *reply,
  *
  * The time is the store's: gateways need not agree upon theirs.  Only "ahead"
  * goes in and out, as it means the same by any clock.  A key that seems to be
- * ahead of all that can be is cut down to that: the store's clock was set
- * back, or the limit was made stricter, and it still lets nobody in.  What is
+ * ahead of all that can be is cut down to that, and still lets nobody in: the
+ * store's clock was set back, or the rate raised.  It is written back, or it
+ * would be so for as long as that lasts, but not before it is ahead of what
+ * any delay can explain (1 min): other gateways may have longer ones.  What is
  * no time is none: a key that somebody else wrote to heals.  Numbers go as
  * text, as Lua would round them, or drop what is behind the point.
  */
 const ngx_str_t  ngx_http_tsface_script = ngx_string(
     "local time = redis.call('TIME')\n"
     "local now = time[1] * 1000000 + time[2]\n"
-    "local answer, ahead, refused, at = {'1'}, {}, {}, 0\n"
+    "local answer, ahead, cut, refused, at = {'1'}, {}, {}, {}, 0\n"
     "for i = 1, #KEYS do\n"
     "  local n = {}\n"
     "  for j = 1, 6 do n[j] = tonumber(ARGV[6 * i - 6 + j]) end\n"
@@ -43,6 +45,7 @@ const ngx_str_t  ngx_http_tsface_script = ngx_string(
     "  tat = type(tat) == 'string' and tonumber(tat) or 0\n"
     "  local a = n[6]\n"
     "  if tat - now > a then a = tat - now end\n"
+    "  cut[i] = a > n[4] + 60000000\n"
     "  if a > n[4] then a = n[4] end\n"
     "  ahead[i] = a\n"
     "  answer[i + 1] = string.format('%.0f', a)\n"
@@ -54,8 +57,11 @@ const ngx_str_t  ngx_http_tsface_script = ngx_string(
     "  end\n"
     "end\n"
     "for i = 1, #KEYS do\n"
+    "  local a = cut[i] and ahead[i]\n"
     "  if answer[1] == '1' and not refused[i] then\n"
-    "    local a = math.max(ahead[i], at) + ARGV[6 * i - 5]\n"
+    "    a = math.max(ahead[i], at) + ARGV[6 * i - 5]\n"
+    "  end\n"
+    "  if a then\n"
     "    redis.call('SET', KEYS[i], string.format('%.0f', now + a),\n"
     "               'PX', string.format('%.0f', math.ceil(a / 1000) + 1))\n"
     "  end\n"

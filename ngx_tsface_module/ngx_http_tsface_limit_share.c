@@ -73,7 +73,7 @@ static void
 ngx_http_tsface_limit_share_recall(ngx_http_tsface_limit_use_t *use,
     ngx_http_tsface_limit_ask_t *ask, uint64_t now)
 {
-    uint64_t                         ahead;
+    uint64_t                         tat;
     ngx_http_tsface_limit_node_t    *node;
     ngx_http_tsface_script_limit_t  *limit;
 
@@ -84,11 +84,9 @@ ngx_http_tsface_limit_share_recall(ngx_http_tsface_limit_use_t *use,
 
     limit->interval = use->rate->interval;
     limit->tolerance = use->rate->tolerance;
-    limit->queue = ngx_http_tsface_limit_queue(use);
-    limit->most = limit->tolerance + limit->interval + use->zone->store->queue;
+    limit->queue = ngx_http_tsface_limit_queue(use->limit, use->rate);
+    limit->most = use->zone->most;
     limit->dry_run = use->limit->dry_run;
-
-    ahead = 0;
 
     ngx_shmtx_lock(&use->zone->shpool->mutex);
 
@@ -96,15 +94,11 @@ ngx_http_tsface_limit_share_recall(ngx_http_tsface_limit_use_t *use,
 
     node = ngx_http_tsface_limit_table_lookup(use->zone->table, use->digest);
 
-    if (node && node->tat > now) {
-        ahead = node->tat - now;
-    }
+    tat = node ? ngx_http_tsface_limit_recall(use, node, now) : 0;
 
     ngx_shmtx_unlock(&use->zone->shpool->mutex);
 
-    /* after a reload it may be of another rate, by which it is too much */
-
-    limit->ahead = ngx_min(ahead, limit->most);
+    limit->ahead = (tat > now) ? tat - now : 0;
 }
 
 

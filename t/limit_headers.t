@@ -274,6 +274,16 @@ $retry = ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])
     ->header('Retry-After');
 cmp_ok $retry, '>', 80000, "Retry-After $retry: the new rate";
 
+# --- a higher one: nobody waits by the old one
+
+$t->reload(conf(rate => '2r/s'));
+$retry = ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])
+    ->header('Retry-After');
+ok !defined $retry || $retry <= 1, 'at most one interval more';
+ok $t->wait_for(sub {
+    ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])->status == 204
+}, 10), 'then it is let in';
+
 $t->reload(conf(rate => '1r/d', size => '2m'));
 is ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])->status, 204,
     'a zone of another size begins anew';

@@ -116,5 +116,30 @@ cmp_ok $left, '>', 0, 'and ahead';
 $store->command('SET', 'k', ($s + 31_536_000) * 1_000_000);
 $got = $store->command('EVAL', $script, 1, 'k', @limit);
 is "@$got", '0 ' . 12 * 1_234_567, 'cut down';
+($s, $us) = @{ $store->command('TIME') };
+$left = $store->command('GET', 'k') - ($s * 1_000_000 + $us);
+cmp_ok $left, '<=', 12 * 1_234_567, "and stays so: $left";
+cmp_ok $left, '>', 10 * 1_234_567, 'which lets nobody in';
+$ttl = $store->command('PTTL', 'k');
+cmp_ok $ttl, '<=', 12 * 1_235 + 1, "it lives no longer: $ttl";
+
+# a minute more is what another gateway's delay may be
+my $before = ($s + 60) * 1_000_000;
+$store->command('SET', 'k', $before);
+$got = $store->command('EVAL', $script, 1, 'k', @limit);
+is "@$got", '0 ' . 12 * 1_234_567, 'a place in another queue';
+is $store->command('GET', 'k'), $before, 'is not taken away';
+
+# nor by a dry run that refuses, or with a limit that does
+$store->command('SET', $_, ($s + 31_536_000) * 1_000_000) for qw(k l);
+$got = $store->command('EVAL', $script, 3, 'k', 'l', 'm', @limit,
+    @limit[0 .. 3], 1, 0, @limit);
+is "@$got", "0 $limit[3] $limit[3] 0", 'several keys';
+($s, $us) = @{ $store->command('TIME') };
+my @left = map { ($store->command('GET', $_) || 0) - ($s * 1_000_000 + $us) }
+    qw(k l);
+ok !(grep { $_ > $limit[3] || $_ < 10 * 1_234_567 } @left),
+    "each is cut down: @left";
+is $store->command('GET', 'm'), undef, 'and nothing is taken';
 
 done_testing;

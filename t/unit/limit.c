@@ -75,7 +75,7 @@ static ngx_http_tsface_limit_zone_t   zones[ZONES];
 static model_zone_t                   models[ZONES];
 static pending_t                      pending[PENDING];
 static ngx_uint_t                     npending, steps, seen[4], changed;
-static ngx_uint_t                     fulls, evictions, returns, deaths;
+static ngx_uint_t                     fulls, evictions, returns, deaths, cuts;
 
 
 /* nginx's tree, without its balance. */
@@ -180,14 +180,27 @@ static void
 model_look(model_use_t *use, ngx_uint_t z, uint64_t now)
 {
     uint64_t                 from, queue;
+    model_key_t             *key;
     ngx_http_tsface_gcra_t  *gcra;
 
     gcra = &zones[z].gcra;
+    key = &models[z].keys[use->key];
+
+    /* what no request of this rate has made of it counts no more */
+
+    if (model_tat(key) > now + zones[z].most) {
+        check(changed, "a key is further ahead than it can be");
+
+        key->at[0] = now + zones[z].most;
+        key->interval[0] = 0;
+        key->n = 1;
+        cuts++;
+    }
 
     use->wait = 0;
     use->retry = 0;
     use->full = 0;
-    use->tat = model_tat(&models[z].keys[use->key]);
+    use->tat = model_tat(key);
 
     if (use->tat <= now && model_used(&models[z], now) >= zones[z].table->max)
     {
@@ -275,6 +288,28 @@ change_rate(ngx_uint_t z)
 }
 
 
+/* As limit_conf.c does for a place that all three apply to. */
+
+static void
+set_most(void)
+{
+    uint64_t    queue, wait;
+    ngx_uint_t  z;
+
+    wait = 0;
+
+    for (z = 0; z < ZONES; z++) {
+        queue = ngx_http_tsface_limit_queue(&limits[z], &zones[z].gcra);
+        wait = ngx_max(wait, queue);
+    }
+
+    for (z = 0; z < ZONES; z++) {
+        zones[z].most = zones[z].gcra.tolerance + zones[z].gcra.interval
+                        + wait;
+    }
+}
+
+
 static void
 start(void)
 {
@@ -303,6 +338,8 @@ start(void)
         limits[z].delay = below(2) ? below(6) : 0;
         limits[z].delay_max = below(2) ? 1 + below(3000) : 60000;
     }
+
+    set_most();
 }
 
 
@@ -632,6 +669,7 @@ traces(void)
 
             if (rates && below(100) == 0) {
                 change_rate(below(ZONES));
+                set_most();
                 changed = 1;
             }
 
@@ -668,13 +706,15 @@ traces(void)
           && seen[NGX_HTTP_TSFACE_LIMIT_REFUSED] > 10000
           && seen[NGX_HTTP_TSFACE_LIMIT_DRY_RUN] > 5000,
           "decisions %lu %lu %lu %lu", seen[0], seen[1], seen[2], seen[3]);
-    check(fulls > 1000 && evictions > 500 && returns > 300 && deaths > 500,
-          "no room %lu, evictions %lu, returns %lu, deaths %lu", fulls,
-          evictions, returns, deaths);
+    check(fulls > 1000 && evictions > 500 && returns > 300 && deaths > 500
+          && cuts > 100,
+          "no room %lu, evictions %lu, returns %lu, deaths %lu, cuts %lu",
+          fulls, evictions, returns, deaths, cuts);
 
     printf("# %lu steps, decisions %lu %lu %lu %lu, no room %lu, "
-           "evictions %lu, returns %lu, deaths %lu\n", steps, seen[0], seen[1],
-           seen[2], seen[3], fulls, evictions, returns, deaths);
+           "evictions %lu, returns %lu, deaths %lu, cuts %lu\n", steps,
+           seen[0], seen[1], seen[2], seen[3], fulls, evictions, returns,
+           deaths, cuts);
 
     done("random traces against a model of lists");
 }
