@@ -10,6 +10,7 @@
 
 #include <openssl/evp.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_agree.h"
 #include "ngx_http_tsface_limit_zone.h"
@@ -188,7 +189,7 @@ ngx_http_tsface_limit_decide(ngx_http_tsface_limits_t *request)
     rc = ngx_http_tsface_limit_agree(request,
                                      request->told
                                      ? request->asked
-                                     : ngx_http_tsface_limit_now());
+                                     : ngx_http_tsface_clock());
 
     ngx_http_tsface_limit_unlock(request);
 
@@ -308,17 +309,4 @@ ngx_http_tsface_limit_log(ngx_http_request_t *r,
                       "since the last message; make it larger",
                       name, use->zone->table->max, use->alarm);
     }
-}
-
-
-/* ngx_current_msec is the time of the last event, and too coarse. */
-
-uint64_t
-ngx_http_tsface_limit_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

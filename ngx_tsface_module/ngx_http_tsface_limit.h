@@ -140,8 +140,5 @@ void ngx_http_tsface_limit_result(ngx_http_request_t *r,
  */
 void ngx_http_tsface_limit_return(ngx_http_tsface_limits_t *request);
 
-/* The clock of the zones, in microseconds; it is the host's. */
-uint64_t ngx_http_tsface_limit_now(void);
-
 
 #endif /* _NGX_HTTP_TSFACE_LIMIT_H_INCLUDED_ */

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_limit_agree.h"
 #include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_zone.h"
@@ -55,7 +56,7 @@ ngx_http_tsface_limit_share_ask(ngx_http_tsface_limits_t *request,
      * remembered never runs ahead of what the store knows.
      */
 
-    request->asked = ngx_http_tsface_limit_now();
+    request->asked = ngx_http_tsface_clock();
 
     for (i = 0; i < request->nuses; i++) {
         ngx_http_tsface_limit_share_recall(&use[i], &asks[i], request->asked);
@@ -123,7 +124,7 @@ ngx_http_tsface_limit_share_answer(ngx_http_tsface_limits_t *request)
     request->taken = 0;
 
     if (request->until) {
-        now = ngx_http_tsface_limit_now();
+        now = ngx_http_tsface_clock();
 
         /* from the store's decision on, which is not after its answer */
 

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_step.h"
@@ -166,7 +167,7 @@ ngx_http_tsface_limit_step_delay(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    now = ngx_http_tsface_limit_now();
+    now = ngx_http_tsface_clock();
 
     if (ctx->limits.until <= now) {
         r->read_event_handler = ngx_http_block_reading;

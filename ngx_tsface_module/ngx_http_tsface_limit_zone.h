@@ -62,6 +62,7 @@ typedef struct {
 /* shm_zone->init */
 ngx_int_t ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+
 /* What the status page tells of a zone; takes its mutex. */
 void ngx_http_tsface_limit_zone_stat(ngx_shm_zone_t *shm_zone,
     ngx_http_tsface_limit_stat_t *stat);

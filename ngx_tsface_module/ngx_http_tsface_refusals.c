@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_refusal_flood.h"
 #include "ngx_http_tsface_refusals.h"
 
@@ -226,7 +227,6 @@ ngx_http_tsface_refusals_count(ngx_http_tsface_trail_t *trail,
 {
     uint64_t                    now, usec;
     ngx_time_t                 *tp;
-    struct timespec             ts;
     ngx_http_tsface_refusals_t  *refusals;
 
     refusals = trail->flood;
@@ -235,9 +235,7 @@ ngx_http_tsface_refusals_count(ngx_http_tsface_trail_t *trail,
         return NGX_DECLINED;
     }
 
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    now = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    now = ngx_http_tsface_clock();
 
     if (!ngx_http_tsface_flood_over(&trail->refusals,
                                     caller->len ? &refusals->known

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_zone_gate.h"
 #include "ngx_http_tsface_zone_layout.h"
 
@@ -24,7 +25,6 @@ static ngx_http_tsface_zone_gate_t **ngx_http_tsface_zone_gate_chain(
     ngx_http_tsface_zone_t *zone, const u_char *key);
 static ngx_uint_t ngx_http_tsface_zone_gate_reap(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_zone_gate_t *zg, uint64_t now, ngx_uint_t often);
-static uint64_t ngx_http_tsface_zone_gate_now(void);
 
 
 ngx_int_t
@@ -166,7 +166,7 @@ ngx_http_tsface_slot_enter(ngx_shm_zone_t *shm_zone,
     before = 0;
 
     for (n = 0; /* void */ ; n++) {
-        now = ngx_http_tsface_zone_gate_now();
+        now = ngx_http_tsface_clock();
 
         ngx_shmtx_lock(&zone->shpool->mutex);
 
@@ -259,7 +259,7 @@ ngx_http_tsface_slot_send(ngx_shm_zone_t *shm_zone,
     zone = shm_zone->data;
     zg = slot->gate;
 
-    now = ngx_http_tsface_zone_gate_now();
+    now = ngx_http_tsface_clock();
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
@@ -285,7 +285,7 @@ ngx_http_tsface_slot_enter_again(ngx_shm_zone_t *shm_zone,
     ngx_http_tsface_zone_t  *zone;
 
     zone = shm_zone->data;
-    now = ngx_http_tsface_zone_gate_now();
+    now = ngx_http_tsface_clock();
 
     ngx_shmtx_lock(&zone->shpool->mutex);
     ngx_http_tsface_gate_again(&slot->gate->gate, conf, ticket, now);
@@ -309,7 +309,7 @@ ngx_http_tsface_slot_leave(ngx_shm_zone_t *shm_zone,
     zg = slot->gate;
 
     chance = (uint32_t) ngx_random();
-    now = ngx_http_tsface_zone_gate_now();
+    now = ngx_http_tsface_clock();
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
@@ -349,7 +349,7 @@ ngx_http_tsface_slot_reap_gate(ngx_shm_zone_t *shm_zone,
     }
 
     (void) ngx_http_tsface_zone_gate_reap(zone, slot->gate,
-                                          ngx_http_tsface_zone_gate_now(), 1);
+                                          ngx_http_tsface_clock(), 1);
 }
 
 
@@ -367,7 +367,7 @@ ngx_http_tsface_slot_gate_stat(ngx_shm_zone_t *shm_zone,
     zone = shm_zone->data;
     zg = slot->gate;
 
-    now = ngx_http_tsface_zone_gate_now();
+    now = ngx_http_tsface_clock();
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
@@ -387,16 +387,4 @@ ngx_http_tsface_slot_gate_stat(ngx_shm_zone_t *shm_zone,
     stat->paused = (ngx_msec_t) ((gate.throttled + 999) / 1000);
     stat->failures = gate.failures;
     stat->in_flight = gate.in_flight;
-}
-
-
-/* ngx_current_msec is the time of the last event, and too coarse. */
-static uint64_t
-ngx_http_tsface_zone_gate_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

@@ -165,15 +165,14 @@ void ngx_http_tsface_zone_expire(ngx_http_tsface_zone_t *zone);
 /* Under the lock: gives up the gates that no slot leads to. */
 void ngx_http_tsface_zone_gate_expire(ngx_http_tsface_zone_t *zone);
 
-/* Whether there is such a process; makes a system call. */
-ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
-
 /* Under the lock: takes the token out of a slot; it is wiped where it lay. */
 void ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
     ngx_http_tsface_slot_t *slot);
 
-
-/* Whether there is a process of this pid, which is 0 for none. */
+/*
+ * Whether there is a process of this pid, which is 0 for none; makes a system
+ * call.
+ */
 ngx_uint_t ngx_http_tsface_zone_lives(ngx_pid_t pid);
 
 
