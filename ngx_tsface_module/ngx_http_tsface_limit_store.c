@@ -9,6 +9,7 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 
+#include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_limit_link.h"
 #include "ngx_http_tsface_limit_store.h"
 
@@ -26,7 +27,7 @@ struct ngx_http_tsface_limit_call_s {
 
     /* the timer, then the post that tells of the answer */
     ngx_event_t                       event;
-    ngx_msec_t                        start;
+    uint64_t                          start;       /* us */
     ngx_int_t                         rc;
 
     ngx_uint_t                        n;
@@ -148,7 +149,7 @@ ngx_http_tsface_limit_call(ngx_http_tsface_limit_store_t *store,
     call->store = store;
     call->rc = NGX_ERROR;
     call->n = n;
-    call->start = ngx_current_msec;
+    call->start = ngx_http_tsface_clock();
 
     call->event.handler = ngx_http_tsface_limit_call_event;
     call->event.data = call;
@@ -282,7 +283,8 @@ ngx_http_tsface_limit_call_count(ngx_http_tsface_limit_call_t *call)
 
     (void) ngx_atomic_fetch_add(&sh->decisions[call->rc == NGX_BUSY], 1);
 
-    ngx_http_tsface_meter_add(&sh->latency, ngx_current_msec - call->start);
+    ngx_http_tsface_meter_add(&sh->latency,
+                              ngx_http_tsface_clock() - call->start);
 }
 
 

@@ -422,7 +422,7 @@ ngx_http_tsface_slot_drop(ngx_http_tsface_zone_t *zone,
 void
 ngx_http_tsface_slot_exchanged(ngx_http_tsface_slot_t *slot, ngx_msec_t took)
 {
-    ngx_http_tsface_meter_add(&slot->exchange, took);
+    ngx_http_tsface_meter_add(&slot->exchange, (uint64_t) took * 1000);
 }
 
 
@@ -430,7 +430,8 @@ void
 ngx_http_tsface_slot_exchange_stat(const ngx_http_tsface_slot_t *slot,
     ngx_http_tsface_meter_stat_t *stat)
 {
-    ngx_http_tsface_meter_read(&slot->exchange, stat);
+    ngx_http_tsface_meter_read(&slot->exchange, NGX_HTTP_TSFACE_METER_MS,
+                               stat);
 }
 
 

@@ -258,12 +258,14 @@ ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
 {
     ngx_uint_t  i;
 
-    ngx_http_tsface_page_add(page, "{\"count\":%ui,\"sum\":%ui,\"buckets\":{",
-                             stat->count, stat->sum);
+    ngx_http_tsface_page_add(page, "{\"count\":%ui,\"sum\":%ui.%03ui,"
+                             "\"buckets\":{", stat->count,
+                             stat->sum / 1000, stat->sum % 1000);
 
-    for (i = 0; i < NGX_HTTP_TSFACE_METER_NBOUNDS; i++) {
-        ngx_http_tsface_page_add(page, "%s\"%M\":%ui", i ? "," : "",
-                                 ngx_http_tsface_meter_bounds[i],
+    for (i = stat->first; i < NGX_HTTP_TSFACE_METER_NBOUNDS; i++) {
+        ngx_http_tsface_page_add(page, "%s\"%s\":%ui",
+                                 i > stat->first ? "," : "",
+                                 ngx_http_tsface_meter_bounds[i].ms,
                                  stat->buckets[i]);
     }
 

@@ -514,19 +514,18 @@ ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page, const char *name,
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_HTTP_TSFACE_METER_NBOUNDS; i++) {
-        ngx_http_tsface_page_add(page,
-                     "%s_bucket{%s=\"%V\",le=\"%M.%03M\"} %ui\n",
-                     name, label, value,
-                     ngx_http_tsface_seconds(ngx_http_tsface_meter_bounds[i]),
-                     stat->buckets[i]);
+    for (i = stat->first; i < NGX_HTTP_TSFACE_METER_NBOUNDS; i++) {
+        ngx_http_tsface_page_add(page, "%s_bucket{%s=\"%V\",le=\"%s\"} %ui\n",
+                                 name, label, value,
+                                 ngx_http_tsface_meter_bounds[i].seconds,
+                                 stat->buckets[i]);
     }
 
     ngx_http_tsface_page_add(page, "%s_bucket{%s=\"%V\",le=\"+Inf\"} %ui\n",
                              name, label, value, stat->count);
-    ngx_http_tsface_page_add(page, "%s_sum{%s=\"%V\"} %M.%03M\n",
+    ngx_http_tsface_page_add(page, "%s_sum{%s=\"%V\"} %ui.%06ui\n",
                              name, label, value,
-                             ngx_http_tsface_seconds(stat->sum));
+                             stat->sum / 1000000, stat->sum % 1000000);
     ngx_http_tsface_page_add(page, "%s_count{%s=\"%V\"} %ui\n",
                              name, label, value, stat->count);
 }

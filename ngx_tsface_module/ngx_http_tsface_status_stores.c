@@ -113,7 +113,7 @@ ngx_http_tsface_json_store(ngx_http_tsface_page_t *page,
     ngx_http_tsface_page_add(page, "\"late\":%uA,\"connects\":%uA,"
                              "\"latency_ms\":", sh->late, sh->connects);
 
-    ngx_http_tsface_meter_read(&sh->latency, &stat);
+    ngx_http_tsface_meter_read(&sh->latency, NGX_HTTP_TSFACE_METER_US, &stat);
     ngx_http_tsface_json_meter(page, &stat);
 
     ngx_http_tsface_page_add(page, "}");
@@ -203,7 +203,7 @@ ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
     }
 
     ngx_http_tsface_metric(page, "tsface_limit_store_connects_total",
-                           "counter", "Connections that were made.");
+                           "counter", "Connections that were begun.");
 
     for (i = 0; i < tmcf->limit_stores.nelts; i++) {
         sh = ngx_http_tsface_limit_store_sh(stores[i]);
@@ -220,7 +220,8 @@ ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
     for (i = 0; i < tmcf->limit_stores.nelts; i++) {
         sh = ngx_http_tsface_limit_store_sh(stores[i]);
 
-        ngx_http_tsface_meter_read(&sh->latency, &stat);
+        ngx_http_tsface_meter_read(&sh->latency, NGX_HTTP_TSFACE_METER_US,
+                                   &stat);
 
         ngx_http_tsface_metrics_meter(page,
                                       "tsface_limit_store_duration_seconds",

@@ -123,7 +123,8 @@ ngx_http_tsface_zone_upstream(ngx_shm_zone_t *shm_zone,
     zone = shm_zone->data;
 
     ngx_http_tsface_meter_add(
-        &zone->sh->upstream[ngx_http_tsface_operation_index(operation)], took);
+        &zone->sh->upstream[ngx_http_tsface_operation_index(operation)],
+        (uint64_t) took * 1000);
 }
 
 
@@ -135,7 +136,8 @@ ngx_http_tsface_zone_upstream_stat(ngx_shm_zone_t *shm_zone,
 
     zone = shm_zone->data;
 
-    ngx_http_tsface_meter_read(&zone->sh->upstream[operation], stat);
+    ngx_http_tsface_meter_read(&zone->sh->upstream[operation],
+                               NGX_HTTP_TSFACE_METER_MS, stat);
 }
 
 

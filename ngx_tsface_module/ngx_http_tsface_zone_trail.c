@@ -129,7 +129,7 @@ ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
         trail->signed_at = ngx_current_msec | 1;
     }
 
-    ngx_http_tsface_meter_add(&trail->commit, took);
+    ngx_http_tsface_meter_add(&trail->commit, (uint64_t) took * 1000);
 }
 
 
@@ -240,7 +240,8 @@ ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
         stat->signed_ago = (ago > 0) ? ago / 1000 : 0;
     }
 
-    ngx_http_tsface_meter_read(&trail->commit, &stat->commit);
+    ngx_http_tsface_meter_read(&trail->commit, NGX_HTTP_TSFACE_METER_MS,
+                               &stat->commit);
 
     for (i = 0; i < NGX_HTTP_TSFACE_ZONE_WORKERS; i++) {
 

@@ -129,6 +129,20 @@ is "@status", '429 429 429', 'the caller\'s limit refuses';
     port => $gateways[$_ % 3]->port(2))->status } 1 .. 14;
 is "@status", join(' ', (204) x 12, (429) x 2), 'and takes nothing from all';
 
+# --- how long it took, finer than the milliseconds of nginx's clock
+
+my $metrics = http($g->port(2), 'GET', '/metrics')->body;
+my $latency = status($g)->{latency_ms};
+my @buckets = $metrics =~ /^tsface_limit_store_duration_seconds_bucket\{store="shared",le="(.*?)"\} \d+$/mg;
+is "@buckets", '0.00025 0.0005 0.001 0.0025 0.005 0.010 0.025 0.050 0.100 0.250'
+    . ' 0.500 1.000 2.500 5.000 10.000 +Inf', 'buckets below a millisecond';
+is join(' ', sort { $a <=> $b } keys %{ $latency->{buckets} }),
+    '0.25 0.5 1 2.5 5 10 25 50 100 250 500 1000 2500 5000 10000', 'in JSON';
+my ($sum) = $metrics =~ /^tsface_limit_store_duration_seconds_sum\{.*\} (\S+)$/m;
+is sprintf('%.3f', 1000 * $sum), sprintf('%.3f', $latency->{sum}), "the sum: $sum";
+cmp_ok $latency->{sum} / $latency->{count}, '>', .01, 'a round trip takes some';
+cmp_ok $latency->{sum} / $latency->{count}, '<', 2000, 'and is in time';
+
 # --- what is in the store says nothing, and goes
 
 my @keys = sort @{ $store->command('KEYS', '*') };

@@ -181,7 +181,7 @@ for my $row (
     is "@counts", join(' ', sort { $a <=> $b } @counts), 'cumulative';
     is $counts[-1], $count, "$label: the last";
     is $m->{"${name}_count{$label}"}, $count, 'is the count';
-    like $m->{"${name}_sum{$label}"}, qr/^\d+\.\d{3}$/, 'a sum';
+    like $m->{"${name}_sum{$label}"}, qr/^\d+\.\d{3}000$/, 'a sum';
 }
 
 # a slow answer is in no bucket below it
