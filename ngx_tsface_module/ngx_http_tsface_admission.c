@@ -9,10 +9,13 @@
 #include <ngx_http.h>
 
 #include "ngx_http_tsface_admission.h"
+#include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_retry_after.h"
 #include "ngx_http_tsface_zone_gate.h"
 
 
+static ngx_int_t ngx_http_tsface_admission_refuse(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_gate_verdict_e verdict, uint64_t retry);
 static ngx_msec_t ngx_http_tsface_admission_retry(uint64_t retry);
 static ngx_http_tsface_gate_result_e ngx_http_tsface_admission_result(
     const ngx_http_tsface_ctx_t *ctx);
@@ -63,10 +66,7 @@ ngx_http_tsface_admission_step(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    ctx->problem = ngx_http_tsface_admission_problems[verdict];
-    ctx->extra.retry_after = ngx_http_tsface_admission_retry(retry);
-
-    return NGX_DECLINED;
+    return ngx_http_tsface_admission_refuse(ctx, verdict, retry);
 }
 
 
@@ -96,10 +96,7 @@ ngx_http_tsface_admission_send(ngx_http_tsface_ctx_t *ctx)
                    (int) verdict, wait, retry);
 
     if (verdict != NGX_HTTP_TSFACE_GATE_OK) {
-        ctx->problem = ngx_http_tsface_admission_problems[verdict];
-        ctx->extra.retry_after = ngx_http_tsface_admission_retry(retry);
-
-        return NGX_DECLINED;
+        return ngx_http_tsface_admission_refuse(ctx, verdict, retry);
     }
 
     if (wait == 0) {
@@ -110,6 +107,23 @@ ngx_http_tsface_admission_send(ngx_http_tsface_ctx_t *ctx)
                                      (ngx_msec_t) ((wait + 999) / 1000));
 
     return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_admission_refuse(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_gate_verdict_e verdict, uint64_t retry)
+{
+    /* nothing was sent, and it is to come back: it has not had its turn */
+
+    if (ctx->attempts <= 1) {
+        ngx_http_tsface_limit_return(&ctx->limits);
+    }
+
+    ctx->problem = ngx_http_tsface_admission_problems[verdict];
+    ctx->extra.retry_after = ngx_http_tsface_admission_retry(retry);
+
+    return NGX_DECLINED;
 }
 
 

@@ -206,7 +206,7 @@ ngx_http_tsface_limit_return(ngx_http_tsface_limits_t *request)
 
     ngx_http_tsface_limit_lock(request);
 
-    ngx_http_tsface_limit_disagree(request);
+    ngx_http_tsface_limit_disagree(request, ngx_http_tsface_clock());
 
     ngx_http_tsface_limit_unlock(request);
 }

@@ -135,8 +135,9 @@ void ngx_http_tsface_limit_result(ngx_http_request_t *r,
     ngx_http_tsface_limits_t *request, ngx_int_t rc);
 
 /*
- * The request goes while it waits for its time: its places are free again
- * where nobody has come since.
+ * The request isn't sent: its client leaves while it waits for its time, or
+ * the gate refuses it.  Its places are free again where nobody has come since;
+ * a store's are not.
  */
 void ngx_http_tsface_limit_return(ngx_http_tsface_limits_t *request);
 

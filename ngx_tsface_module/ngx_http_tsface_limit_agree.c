@@ -202,7 +202,8 @@ ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_t *limit,
 
 
 void
-ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request)
+ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request,
+    uint64_t now)
 {
     ngx_uint_t                      i;
     ngx_http_tsface_limit_use_t    *use;
@@ -226,6 +227,9 @@ ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request)
             ngx_http_tsface_limit_table_store(table, node, use->digest,
                                               use->before);
             table->returned++;
+
+            ngx_http_tsface_gcra_look(use->rate, use->before, now,
+                                      &use->gcra);
         }
     }
 

@@ -50,7 +50,8 @@ uint64_t ngx_http_tsface_limit_queue(const ngx_http_tsface_limit_t *limit,
  * taken back, as they know their times already, and a later one would have
  * the same as one of them.
  */
-void ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request);
+void ngx_http_tsface_limit_disagree(ngx_http_tsface_limits_t *request,
+    uint64_t now);
 
 
 #endif /* _NGX_HTTP_TSFACE_LIMIT_AGREE_H_INCLUDED_ */

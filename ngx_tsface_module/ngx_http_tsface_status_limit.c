@@ -59,7 +59,7 @@ static const ngx_http_tsface_limit_metric_t  ngx_http_tsface_limit_metrics[] =
       offsetof(ngx_http_tsface_limit_stat_t, full) },
 
     { "tsface_limit_returned_total", "counter",
-      "Places that delayed requests gave back when their client left.",
+      "Places that were given back by requests that were not sent.",
       offsetof(ngx_http_tsface_limit_stat_t, returned) },
 
     { NULL, NULL, NULL, 0 }

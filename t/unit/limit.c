@@ -359,8 +359,9 @@ die(ngx_http_tsface_limit_table_t *table)
 
 
 static void
-leave(ngx_uint_t i, const char *where)
+leave(ngx_uint_t i, uint64_t now, const char *where)
 {
+    uint64_t      tats[ZONES];
     ngx_uint_t    z, j;
     model_key_t  *key;
     pending_t    *p;
@@ -368,7 +369,11 @@ leave(ngx_uint_t i, const char *where)
     p = &pending[i];
     p->request.uses = p->uses;
 
-    ngx_http_tsface_limit_disagree(&p->request);
+    for (j = 0; j < p->request.nuses; j++) {
+        tats[j] = p->uses[j].gcra.tat;
+    }
+
+    ngx_http_tsface_limit_disagree(&p->request, now);
 
     check(p->request.taken == 0, "%s", where);
 
@@ -383,12 +388,17 @@ leave(ngx_uint_t i, const char *where)
 
         /* the last to come: as if it had not */
 
-        if (key->n && model_tat(key) == p->uses[j].gcra.tat
+        if (key->n && model_tat(key) == tats[j]
             && key->at[key->n - 1] == p->until)
         {
             key->n--;
             models[z].returned++;
             returns++;
+
+            check(p->uses[j].gcra.remaining
+                  == model_remaining(key, &zones[z].gcra, now),
+                  "%s: zone %lu remaining %lu", where, z,
+                  p->uses[j].gcra.remaining);
         }
     }
 
@@ -679,7 +689,7 @@ traces(void)
                     pending[i - 1] = pending[--npending];
 
                 } else if (below(20) == 0 && !changed) {
-                    leave(i - 1, where);
+                    leave(i - 1, now, where);
                 }
             }
 
