@@ -58,9 +58,31 @@ void ngx_http_tsface_status_syslog_metrics(ngx_http_tsface_page_t *page,
 void ngx_http_tsface_json_meter(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_meter_stat_t *stat);
 
-/* The head of a metric, and a histogram with one label. */
+/* A metric that is a number in a struct, or a time. */
+typedef struct {
+    const char                     *name;
+    const char                     *type;
+    const char                     *help;
+    size_t                          offset;
+    ngx_uint_t                      kind;
+} ngx_http_tsface_metric_t;
+
+
+enum {
+    NGX_HTTP_TSFACE_METRIC_NUMBER = 0,         /* ngx_uint_t */
+    NGX_HTTP_TSFACE_METRIC_DURATION,           /* ngx_msec_t, as the others */
+    NGX_HTTP_TSFACE_METRIC_UNTIL,              /* from now, not below 0 */
+    NGX_HTTP_TSFACE_METRIC_SINCE,              /* while there is a token */
+    NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL         /* the same */
+};
+
+
+/* The head of a metric, what it is with one label, and a histogram. */
 void ngx_http_tsface_metric(ngx_http_tsface_page_t *page, const char *name,
     const char *type, const char *help);
+void ngx_http_tsface_metric_value(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_metric_t *metric, const char *label,
+    const ngx_str_t *value, const void *stat);
 void ngx_http_tsface_metrics_meter(ngx_http_tsface_page_t *page,
     const char *name, const char *label, const ngx_str_t *value,
     const ngx_http_tsface_meter_stat_t *stat);

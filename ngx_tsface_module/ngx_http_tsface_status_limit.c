@@ -15,15 +15,6 @@
 #include "ngx_http_tsface_status.h"
 
 
-/* A metric of zones that is one number. */
-typedef struct {
-    const char                     *name;
-    const char                     *type;
-    const char                     *help;
-    size_t                          offset;    /* into the stat */
-} ngx_http_tsface_limit_metric_t;
-
-
 static void ngx_http_tsface_json_limit(ngx_http_tsface_page_t *page,
     ngx_shm_zone_t *shm_zone);
 static void ngx_http_tsface_metrics_refusals(ngx_http_tsface_page_t *page,
@@ -40,29 +31,34 @@ static const char *const  ngx_http_tsface_limit_decisions[] = {
 };
 
 
-static const ngx_http_tsface_limit_metric_t  ngx_http_tsface_limit_metrics[] =
-{
+static const ngx_http_tsface_metric_t  ngx_http_tsface_limit_metrics[] = {
+
     { "tsface_limit_keys", "gauge",
       "Keys in a limit's zone, also those that limit nobody any more.",
-      offsetof(ngx_http_tsface_limit_stat_t, keys) },
+      offsetof(ngx_http_tsface_limit_stat_t, keys),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_limit_keys_max", "gauge",
       "Keys that a limit's zone has room for.",
-      offsetof(ngx_http_tsface_limit_stat_t, keys_max) },
+      offsetof(ngx_http_tsface_limit_stat_t, keys_max),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_limit_evictions_total", "counter",
       "Keys that made room for others.",
-      offsetof(ngx_http_tsface_limit_stat_t, evicted) },
+      offsetof(ngx_http_tsface_limit_stat_t, evicted),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_limit_no_room_total", "counter",
       "Requests whose key found no room in a limit's zone.",
-      offsetof(ngx_http_tsface_limit_stat_t, full) },
+      offsetof(ngx_http_tsface_limit_stat_t, full),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_limit_returned_total", "counter",
       "Places that were given back by requests that were not sent.",
-      offsetof(ngx_http_tsface_limit_stat_t, returned) },
+      offsetof(ngx_http_tsface_limit_stat_t, returned),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { NULL, NULL, NULL, 0 }
+    { NULL, NULL, NULL, 0, 0 }
 };
 
 
@@ -144,10 +140,10 @@ void
 ngx_http_tsface_status_prometheus_limits(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf)
 {
-    ngx_uint_t                             i, j, n;
-    ngx_shm_zone_t                       **zones;
-    ngx_http_tsface_limit_stat_t          *stats;
-    const ngx_http_tsface_limit_metric_t  *metric;
+    ngx_uint_t                       i, j, n;
+    ngx_shm_zone_t                 **zones;
+    ngx_http_tsface_limit_stat_t    *stats;
+    const ngx_http_tsface_metric_t  *metric;
 
     n = tmcf->limit_zones.nelts;
     zones = tmcf->limit_zones.elts;
@@ -186,10 +182,8 @@ ngx_http_tsface_status_prometheus_limits(ngx_http_tsface_page_t *page,
                                metric->help);
 
         for (i = 0; i < n; i++) {
-            ngx_http_tsface_page_add(page, "%s{zone=\"%V\"} %ui\n",
-                                     metric->name, &zones[i]->shm.name,
-                                     *(ngx_uint_t *) ((u_char *) &stats[i]
-                                                      + metric->offset));
+            ngx_http_tsface_metric_value(page, metric, "zone",
+                                         &zones[i]->shm.name, &stats[i]);
         }
     }
 

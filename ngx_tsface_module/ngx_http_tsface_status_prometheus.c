@@ -23,24 +23,6 @@ typedef struct {
 } ngx_http_tsface_metrics_t;
 
 
-/* A metric of credentials that is one number, or a time. */
-typedef struct {
-    const char                     *name;
-    const char                     *help;
-    size_t                          offset;    /* into the stat */
-    ngx_uint_t                      kind;
-} ngx_http_tsface_metric_t;
-
-
-enum {
-    NGX_HTTP_TSFACE_METRIC_NUMBER = 0,
-    NGX_HTTP_TSFACE_METRIC_DURATION,
-    NGX_HTTP_TSFACE_METRIC_UNTIL,              /* from now, not below 0 */
-    NGX_HTTP_TSFACE_METRIC_SINCE,              /* while there is a token */
-    NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL         /* the same */
-};
-
-
 static void ngx_http_tsface_metrics_credentials(
     ngx_http_tsface_metrics_t *metrics);
 static void ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
@@ -62,78 +44,83 @@ static void ngx_http_tsface_metrics_zone(ngx_http_tsface_page_t *page,
 
 static const ngx_http_tsface_metric_t  ngx_http_tsface_metrics[] = {
 
-    { "tsface_token_valid",
+    { "tsface_token_valid", "gauge",
       "Whether there is a token that can be used.",
       offsetof(ngx_http_tsface_token_stat_t, usable),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_token_expires_seconds",
+    { "tsface_token_expires_seconds", "gauge",
       "For how long the token can be used, 0 without one.",
       offsetof(ngx_http_tsface_token_stat_t, serves),
       NGX_HTTP_TSFACE_METRIC_DURATION },
 
-    { "tsface_token_age_seconds",
+    { "tsface_token_age_seconds", "gauge",
       "Since the token was obtained, while there is one.",
       offsetof(ngx_http_tsface_token_stat_t, slot.obtained),
       NGX_HTTP_TSFACE_METRIC_SINCE },
 
-    { "tsface_token_refresh_seconds",
+    { "tsface_token_refresh_seconds", "gauge",
       "Until the next token is fetched, while there is one.",
       offsetof(ngx_http_tsface_token_stat_t, slot.refresh),
       NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL },
 
-    { "tsface_token_generation",
+    { "tsface_token_generation", "gauge",
       "Number of the last token.",
       offsetof(ngx_http_tsface_token_stat_t, slot.generation),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_secret_in_use",
+    { "tsface_secret_in_use", "gauge",
       "The secret that the token endpoint took last: 1, 2, 0 for none.",
       offsetof(ngx_http_tsface_token_stat_t, slot.secret),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_exchange_failures_in_a_row",
+    { "tsface_exchange_failures_in_a_row", "gauge",
       "Failed exchanges since the last that succeeded.",
       offsetof(ngx_http_tsface_token_stat_t, slot.fails),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_exchange_next_seconds",
+    { "tsface_exchange_next_seconds", "gauge",
       "Until the next exchange may be made.",
       offsetof(ngx_http_tsface_token_stat_t, slot.not_before),
       NGX_HTTP_TSFACE_METRIC_UNTIL },
 
-    { "tsface_waiting_requests",
+    { "tsface_waiting_requests", "gauge",
       "Requests that wait for a token.",
       offsetof(ngx_http_tsface_token_stat_t, waiting),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_in_flight_requests",
+    { "tsface_in_flight_requests", "gauge",
       "Requests that have gone through the gate and are not done.",
       offsetof(ngx_http_tsface_token_stat_t, gate.in_flight),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_endpoint_failures_in_a_row",
+    { "tsface_endpoint_failures_in_a_row", "gauge",
       "Failures of the endpoint since it answered last.",
       offsetof(ngx_http_tsface_token_stat_t, gate.failures),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { "tsface_endpoint_paused_seconds",
+    { "tsface_endpoint_paused_seconds", "gauge",
       "How long the pause goes on that the endpoint asked for.",
       offsetof(ngx_http_tsface_token_stat_t, gate.paused),
       NGX_HTTP_TSFACE_METRIC_DURATION },
 
-    { "tsface_breaker_open_seconds",
+    { "tsface_breaker_open_seconds", "gauge",
       "How long the breaker stays open.",
       offsetof(ngx_http_tsface_token_stat_t, gate.open),
       NGX_HTTP_TSFACE_METRIC_DURATION },
 
-    { NULL, NULL, 0, 0 }
+    { "tsface_endpoint_pauses_total", "counter",
+      "Pauses that the endpoint asked for.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.pauses),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_breaker_opened_total", "counter",
+      "How often the breaker was opened.",
+      offsetof(ngx_http_tsface_token_stat_t, gate.opened),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { NULL, NULL, NULL, 0, 0 }
 };
-
-
-/* A time in ms, in seconds: for "%M.%03M". */
-#define ngx_http_tsface_seconds(ms)                                           \
-    (ngx_msec_t) (ms) / 1000, (ngx_msec_t) (ms) % 1000
 
 
 void
@@ -193,6 +180,45 @@ ngx_http_tsface_metric(ngx_http_tsface_page_t *page, const char *name,
 {
     ngx_http_tsface_page_add(page, "# HELP %s %s\n# TYPE %s %s\n",
                              name, help, name, type);
+}
+
+
+void
+ngx_http_tsface_metric_value(ngx_http_tsface_page_t *page,
+    const ngx_http_tsface_metric_t *metric, const char *label,
+    const ngx_str_t *value, const void *stat)
+{
+    ngx_msec_t   ms;
+    const char  *field;
+
+    field = (const char *) stat + metric->offset;
+
+    ngx_http_tsface_page_add(page, "%s{%s=\"%V\"} ", metric->name, label,
+                             value);
+
+    if (metric->kind == NGX_HTTP_TSFACE_METRIC_NUMBER) {
+        ngx_http_tsface_page_add(page, "%ui\n", *(const ngx_uint_t *) field);
+        return;
+    }
+
+    ms = *(const ngx_msec_t *) field;
+
+    switch (metric->kind) {
+
+    case NGX_HTTP_TSFACE_METRIC_UNTIL:
+    case NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL:
+        ms = ngx_http_tsface_status_left(ms);
+        break;
+
+    case NGX_HTTP_TSFACE_METRIC_SINCE:
+        ms = ngx_http_tsface_token_age(ms);
+        break;
+
+    default: /* NGX_HTTP_TSFACE_METRIC_DURATION */
+        break;
+    }
+
+    ngx_http_tsface_page_add(page, "%M.%03M\n", ms / 1000, ms % 1000);
 }
 
 
@@ -270,12 +296,11 @@ static void
 ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
     const ngx_http_tsface_metric_t *metric)
 {
-    ngx_uint_t                       i, number;
-    ngx_msec_t                       ms;
+    ngx_uint_t                       i;
     ngx_http_tsface_token_stat_t    *stat;
     ngx_http_tsface_credentials_t  **cp;
 
-    ngx_http_tsface_metric(metrics->page, metric->name, "gauge",
+    ngx_http_tsface_metric(metrics->page, metric->name, metric->type,
                            metric->help);
 
     cp = metrics->tmcf->credentials.elts;
@@ -289,34 +314,8 @@ ngx_http_tsface_metrics_row(ngx_http_tsface_metrics_t *metrics,
             continue;
         }
 
-        ngx_http_tsface_page_add(metrics->page, "%s{credentials=\"%V\"} ",
-                                 metric->name, &cp[i]->name);
-
-        if (metric->kind == NGX_HTTP_TSFACE_METRIC_NUMBER) {
-            number = *(ngx_uint_t *) ((char *) stat + metric->offset);
-            ngx_http_tsface_page_add(metrics->page, "%ui\n", number);
-            continue;
-        }
-
-        ms = *(ngx_msec_t *) ((char *) stat + metric->offset);
-
-        switch (metric->kind) {
-
-        case NGX_HTTP_TSFACE_METRIC_UNTIL:
-        case NGX_HTTP_TSFACE_METRIC_TOKEN_UNTIL:
-            ms = ngx_http_tsface_status_left(ms);
-            break;
-
-        case NGX_HTTP_TSFACE_METRIC_SINCE:
-            ms = ngx_http_tsface_token_age(ms);
-            break;
-
-        default: /* NGX_HTTP_TSFACE_METRIC_DURATION */
-            break;
-        }
-
-        ngx_http_tsface_page_add(metrics->page, "%M.%03M\n",
-                                 ngx_http_tsface_seconds(ms));
+        ngx_http_tsface_metric_value(metrics->page, metric, "credentials",
+                                     &cp[i]->name, stat);
     }
 }
 
@@ -353,26 +352,6 @@ ngx_http_tsface_metrics_gates(ngx_http_tsface_metrics_t *metrics)
     };
 
     cp = metrics->tmcf->credentials.elts;
-
-    ngx_http_tsface_metric(metrics->page, "tsface_breaker_opened_total",
-                           "counter", "How often the breaker was opened.");
-
-    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
-        ngx_http_tsface_page_add(metrics->page,
-                         "tsface_breaker_opened_total{credentials=\"%V\"} "
-                         "%ui\n", &cp[i]->name,
-                         metrics->stats[i].gate.opened);
-    }
-
-    ngx_http_tsface_metric(metrics->page, "tsface_endpoint_pauses_total",
-                           "counter", "Pauses that the endpoint asked for.");
-
-    for (i = 0; i < metrics->tmcf->credentials.nelts; i++) {
-        ngx_http_tsface_page_add(metrics->page,
-                         "tsface_endpoint_pauses_total{credentials=\"%V\"} "
-                         "%ui\n", &cp[i]->name,
-                         metrics->stats[i].gate.pauses);
-    }
 
     ngx_http_tsface_metric(metrics->page, "tsface_gate_refusals_total",
                            "counter", "Requests that the gate refused.");

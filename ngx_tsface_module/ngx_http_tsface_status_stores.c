@@ -64,6 +64,23 @@ static const char *const  ngx_http_tsface_stores_decisions[] = {
 };
 
 
+/* Counters in the store's memory: ngx_atomic_t is as wide as ngx_uint_t. */
+static const ngx_http_tsface_metric_t  ngx_http_tsface_stores_metrics[] = {
+
+    { "tsface_limit_store_late_total", "counter",
+      "Answers that came when nobody waited any more.",
+      offsetof(ngx_http_tsface_limit_store_sh_t, late),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { "tsface_limit_store_connects_total", "counter",
+      "Connections that were begun.",
+      offsetof(ngx_http_tsface_limit_store_sh_t, connects),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
+    { NULL, NULL, NULL, 0, 0 }
+};
+
+
 void
 ngx_http_tsface_status_stores_json(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf)
@@ -146,6 +163,7 @@ ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
                                           NGX_HTTP_TSFACE_STORE_NSTATES - 1];
     ngx_http_tsface_meter_stat_t        stat;
     ngx_http_tsface_limit_store_t     **stores;
+    const ngx_http_tsface_metric_t     *metric;
     ngx_http_tsface_limit_store_sh_t   *sh;
 
     stores = tmcf->limit_stores.elts;
@@ -191,27 +209,14 @@ ngx_http_tsface_status_stores_metrics(ngx_http_tsface_page_t *page,
                                   offsetof(ngx_http_tsface_limit_store_sh_t,
                                            failures));
 
-    ngx_http_tsface_metric(page, "tsface_limit_store_late_total", "counter",
-                           "Answers that came when nobody waited any more.");
+    for (metric = ngx_http_tsface_stores_metrics; metric->name; metric++) {
+        ngx_http_tsface_metric(page, metric->name, metric->type, metric->help);
 
-    for (i = 0; i < tmcf->limit_stores.nelts; i++) {
-        sh = ngx_http_tsface_limit_store_sh(stores[i]);
-
-        ngx_http_tsface_page_add(page,
-                                 "tsface_limit_store_late_total{store=\"%V\"} "
-                                 "%uA\n", &stores[i]->name, sh->late);
-    }
-
-    ngx_http_tsface_metric(page, "tsface_limit_store_connects_total",
-                           "counter", "Connections that were begun.");
-
-    for (i = 0; i < tmcf->limit_stores.nelts; i++) {
-        sh = ngx_http_tsface_limit_store_sh(stores[i]);
-
-        ngx_http_tsface_page_add(page,
-                                 "tsface_limit_store_connects_total{"
-                                 "store=\"%V\"} %uA\n", &stores[i]->name,
-                                 sh->connects);
+        for (i = 0; i < tmcf->limit_stores.nelts; i++) {
+            ngx_http_tsface_metric_value(page, metric, "store",
+                                    &stores[i]->name,
+                                    ngx_http_tsface_limit_store_sh(stores[i]));
+        }
     }
 
     ngx_http_tsface_metric(page, "tsface_limit_store_duration_seconds",

@@ -15,60 +15,54 @@
 #include "ngx_http_tsface_syslog.h"
 
 
-/* A metric: a number, but for the one that is a time. */
-typedef struct {
-    const char    *name;
-    const char    *type;
-    const char    *help;
-    size_t         offset;    /* into the stat */
-} ngx_http_tsface_status_syslog_t;
+static const ngx_http_tsface_metric_t  ngx_http_tsface_status_syslog[] = {
 
-
-static void ngx_http_tsface_status_syslog_value(ngx_http_tsface_page_t *page,
-    const ngx_http_tsface_status_syslog_t *metric,
-    const ngx_http_tsface_trail_t *trail);
-
-
-static const ngx_http_tsface_status_syslog_t
-    ngx_http_tsface_status_syslog[] =
-{
     { "tsface_audit_syslog_backlog_records", "gauge",
       "Records that the syslog server has not taken yet.",
-      offsetof(ngx_http_tsface_syslog_stat_t, backlog) },
+      offsetof(ngx_http_tsface_syslog_stat_t, backlog),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_backlog_bytes", "gauge",
       "Bytes of them.",
-      offsetof(ngx_http_tsface_syslog_stat_t, bytes) },
+      offsetof(ngx_http_tsface_syslog_stat_t, bytes),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_stalled_seconds", "gauge",
       "For how long nothing of the backlog was taken, 0 without one.",
-      offsetof(ngx_http_tsface_syslog_stat_t, stalled) },
+      offsetof(ngx_http_tsface_syslog_stat_t, stalled),
+      NGX_HTTP_TSFACE_METRIC_DURATION },
 
     { "tsface_audit_syslog_sender", "gauge",
       "Whether a worker sends, or tries to.",
-      offsetof(ngx_http_tsface_syslog_stat_t, active) },
+      offsetof(ngx_http_tsface_syslog_stat_t, active),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_failing", "gauge",
       "Whether the last delivery failed.",
-      offsetof(ngx_http_tsface_syslog_stat_t, failing) },
+      offsetof(ngx_http_tsface_syslog_stat_t, failing),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_sent_total", "counter",
       "Records that the syslog server took.",
-      offsetof(ngx_http_tsface_syslog_stat_t, records) },
+      offsetof(ngx_http_tsface_syslog_stat_t, records),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_deliveries_total", "counter",
       "Deliveries that succeeded.",
-      offsetof(ngx_http_tsface_syslog_stat_t, batches) },
+      offsetof(ngx_http_tsface_syslog_stat_t, batches),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_failures_total", "counter",
       "Deliveries that failed.",
-      offsetof(ngx_http_tsface_syslog_stat_t, failures) },
+      offsetof(ngx_http_tsface_syslog_stat_t, failures),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_audit_syslog_missing_total", "counter",
       "Records that could not be sent, as no file has them any more.",
-      offsetof(ngx_http_tsface_syslog_stat_t, missing) },
+      offsetof(ngx_http_tsface_syslog_stat_t, missing),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { NULL, NULL, NULL, 0 }
+    { NULL, NULL, NULL, 0, 0 }
 };
 
 
@@ -106,9 +100,10 @@ void
 ngx_http_tsface_status_syslog_metrics(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf)
 {
-    ngx_uint_t                              i, n;
-    ngx_http_tsface_trail_t               **trails;
-    const ngx_http_tsface_status_syslog_t  *metric;
+    ngx_uint_t                        i, n;
+    ngx_http_tsface_trail_t         **trails;
+    ngx_http_tsface_syslog_stat_t     stat;
+    const ngx_http_tsface_metric_t   *metric;
 
     trails = tmcf->trails.elts;
 
@@ -126,31 +121,10 @@ ngx_http_tsface_status_syslog_metrics(ngx_http_tsface_page_t *page,
                                        metric->help);
             }
 
-            ngx_http_tsface_status_syslog_value(page, metric, trails[i]);
+            ngx_http_tsface_syslog_stat(trails[i], &stat);
+
+            ngx_http_tsface_metric_value(page, metric, "trail",
+                                         &trails[i]->name, &stat);
         }
     }
-}
-
-
-static void
-ngx_http_tsface_status_syslog_value(ngx_http_tsface_page_t *page,
-    const ngx_http_tsface_status_syslog_t *metric,
-    const ngx_http_tsface_trail_t *trail)
-{
-    ngx_http_tsface_syslog_stat_t  stat;
-
-    ngx_http_tsface_syslog_stat(trail, &stat);
-
-    ngx_http_tsface_page_add(page, "%s{trail=\"%V\"} ", metric->name,
-                             &trail->name);
-
-    if (metric->offset == offsetof(ngx_http_tsface_syslog_stat_t, stalled)) {
-        ngx_http_tsface_page_add(page, "%M.%03M\n", stat.stalled / 1000,
-                                 stat.stalled % 1000);
-        return;
-    }
-
-    ngx_http_tsface_page_add(page, "%ui\n",
-                             *(ngx_uint_t *) ((char *) &stat
-                                              + metric->offset));
 }

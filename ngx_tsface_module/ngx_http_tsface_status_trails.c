@@ -16,15 +16,6 @@
 #include "ngx_http_tsface_zone.h"
 
 
-/* A metric of a trail that is one number, with no other label. */
-typedef struct {
-    const char    *name;
-    const char    *type;
-    const char    *help;
-    size_t         offset;    /* into the stat */
-} ngx_http_tsface_status_trail_t;
-
-
 static void ngx_http_tsface_status_trails_json_one(
     ngx_http_tsface_page_t *page, const ngx_http_tsface_trail_t *trail);
 static void ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
@@ -32,34 +23,39 @@ static void ngx_http_tsface_status_trails_types(ngx_http_tsface_page_t *page,
     const ngx_http_tsface_zone_trail_stat_t *stats);
 
 
-static const ngx_http_tsface_status_trail_t
-    ngx_http_tsface_status_trails[] =
-{
+static const ngx_http_tsface_metric_t  ngx_http_tsface_status_trails[] = {
+
     { "tsface_trail_failing_workers", "gauge",
       "Workers whose last write failed.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, failing) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, failing),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_trail_queued_records", "gauge",
       "Records that are not written yet.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, queued) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, queued),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_trail_orphans_total", "counter",
       "Intents of dead workers that were given an outcome.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, orphaned) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, orphaned),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_trail_bytes_total", "counter",
       "Bytes of the records written.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, bytes) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, bytes),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_trail_lost_records_total", "counter",
       "Records that could not be written.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, lost) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, lost),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
     { "tsface_trail_checkpoint_failures_total", "counter",
       "Writes to the checkpoint_file that failed.",
-      offsetof(ngx_http_tsface_zone_trail_stat_t, uncopied) },
+      offsetof(ngx_http_tsface_zone_trail_stat_t, uncopied),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
 
-    { NULL, NULL, NULL, 0 }
+    { NULL, NULL, NULL, 0, 0 }
 };
 
 
@@ -145,10 +141,10 @@ void
 ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
     ngx_http_tsface_main_conf_t *tmcf)
 {
-    ngx_uint_t                              i, n;
-    ngx_http_tsface_trail_t               **trails;
-    ngx_http_tsface_zone_trail_stat_t      *stats;
-    const ngx_http_tsface_status_trail_t   *metric;
+    ngx_uint_t                          i, n;
+    ngx_http_tsface_trail_t           **trails;
+    ngx_http_tsface_zone_trail_stat_t  *stats;
+    const ngx_http_tsface_metric_t     *metric;
 
     n = tmcf->trails.nelts;
     trails = tmcf->trails.elts;
@@ -168,10 +164,8 @@ ngx_http_tsface_status_trails_metrics(ngx_http_tsface_page_t *page,
         ngx_http_tsface_metric(page, metric->name, metric->type, metric->help);
 
         for (i = 0; i < n; i++) {
-            ngx_http_tsface_page_add(page, "%s{trail=\"%V\"} %ui\n",
-                                     metric->name, &trails[i]->name,
-                                     *(ngx_uint_t *) ((char *) &stats[i]
-                                                      + metric->offset));
+            ngx_http_tsface_metric_value(page, metric, "trail",
+                                         &trails[i]->name, &stats[i]);
         }
     }
 

@@ -158,8 +158,7 @@ my $metrics = $source{status_prometheus} . $source{status_trails}
     . $source{status_syslog} . $source{status_limit} . $source{status_stores};
 my %type = ($metrics =~
         /ngx_http_tsface_metric\([\w>.-]+, "(tsface_\w+)",\s+"(\w+)"/g,
-    $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg,
-    map { $_ => 'gauge' } $metrics =~ /^ {4}\{ "(tsface_\w+)",$/mg);
+    $metrics =~ /^ {4}\{ "(tsface_\w+)", "(\w+)",$/mg);
 described('metrics', 20, sub {
     row('status.md', $_[0]) =~ /^\| `\w+` \| \Q$type{$_[0]}\E \|/
 }, sort keys %type);
