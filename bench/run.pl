@@ -49,7 +49,9 @@ for my $round (1 .. $rounds) {
     for my $transport (@transports) {
         for my $variant (@variants) {
             print "\r\e[K" . "round $round/$rounds, $transport $variant" if $tty;
-            measure($transport, $variant, $_) for @connections;
+            push @{ $got{"$transport $variant $_"} },
+                measure($gateway{"$transport $variant"}, $duration, $_, $script)
+                for @connections;
         }
         push @variants, shift @variants;
     }
@@ -104,25 +106,6 @@ sub check {
 }
 
 
-sub measure {
-    my ($transport, $variant, $connections) = @_;
-
-    my $t = $gateway{"$transport $variant"};
-    wrk($t, 1, $connections, $script);
-
-    my $before = cpu($t);
-    my ($requests, $usec, $p50, $p99, $errors) = wrk($t, $duration,
-        $connections, $script);
-    my $used = cpu($t) - $before;
-
-    push @{ $got{"$transport $variant $connections"} }, {
-        rate => $requests / $usec * 1e6, p50 => $p50, p99 => $p99,
-        cpu => $used / ($requests || 1), errors => $errors,
-    };
-    return;
-}
-
-
 sub table {
     my ($transport, $connections) = @_;
 
@@ -135,10 +118,7 @@ sub table {
     my $base;
     for my $variant (@variants) {
         my $all = $got{"$transport $variant $connections"} or next;
-        my %m = map { my $k = $_; $k => median(map { $_->{$k} } @$all) }
-            qw(rate p50 p99 cpu);
-        $m{errors} = 0;
-        $m{errors} += $_->{errors} for @$all;
+        my %m = medians(@$all);
         $base = {%m} if $variant eq 'a';
         my @to = $base ? map({ sprintf '%.2f', $m{$_} / $base->{$_} }
             qw(rate cpu)) : ('', '');

@@ -7,7 +7,7 @@ use warnings;
 use POSIX ();
 use Exporter 'import';
 
-our @EXPORT = qw(cpu wrk median);
+our @EXPORT = qw(wrk measure medians);
 
 my $hz = POSIX::sysconf(&POSIX::_SC_CLK_TCK);
 
@@ -27,7 +27,7 @@ sub cpu {
 
 # Sends revokes to port 0 for so many seconds, as the script says.  Returns
 # requests, microseconds, the 50th and 99th percentile of latency in
-# microseconds, and errors.
+# microseconds, errors, and what else the script has to tell.
 sub wrk {
     my ($t, $seconds, $connections, $script, @arguments) = @_;
 
@@ -35,15 +35,43 @@ sub wrk {
         "-c$connections", "-d${seconds}s", '-s', $script,
         'http://127.0.0.1:' . $t->port(0), @arguments ? ('--', @arguments)
         : ());
-    my @figures = $output =~ /^FIGURES (\d+) (\d+) (\d+) (\d+) (\d+)$/m
+    my ($figures) = $output =~ /^FIGURES (\d+(?: \d+){4,})$/m
         or die "wrk failed: $output\n";
-    return @figures;
+    return split / /, $figures;
 }
 
 
-sub median {
-    my @sorted = sort { $a <=> $b } @_;
-    return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+# One round: wrk() for a second to warm up, then for so many that count.
+# Returns requests a second (rate), p50 and p99 in microseconds, microseconds
+# of CPU a request (cpu), and errors.
+sub measure {
+    my ($t, $seconds, @arguments) = @_;
+
+    wrk($t, 1, @arguments);
+
+    my $before = cpu($t);
+    my ($requests, $usec, $p50, $p99, $errors) = wrk($t, $seconds, @arguments);
+    my $used = cpu($t) - $before;
+
+    return {
+        rate => $requests / $usec * 1e6, p50 => $p50, p99 => $p99,
+        cpu => $used / ($requests || 1), errors => $errors,
+    };
+}
+
+
+# What several rounds have measured: medians, and the sum of errors.
+sub medians {
+    my @rounds = @_;
+
+    my %m = (errors => 0);
+    for my $name (qw(rate p50 p99 cpu)) {
+        my @sorted = sort { $a <=> $b } map { $_->{$name} } @rounds;
+        $m{$name} = ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+    }
+    $m{errors} += $_->{errors} for @rounds;
+
+    return %m;
 }
 
 1;
