@@ -18,26 +18,34 @@
 #define NGX_HTTP_TSFACE_LIMIT_HASH_LEN  9
 
 
-static uint32_t ngx_http_tsface_limit_table_hash(const u_char *d);
+static uint32_t *ngx_http_tsface_limit_table_chain(
+    const ngx_http_tsface_limit_table_t *table, const u_char *digest);
+static void ngx_http_tsface_limit_table_link(
+    ngx_http_tsface_limit_table_t *table, uint32_t n);
+static void ngx_http_tsface_limit_table_unlink(
+    ngx_http_tsface_limit_table_t *table, uint32_t n);
+static void ngx_http_tsface_limit_table_rise(
+    ngx_http_tsface_limit_table_t *table, uint32_t n);
+static void ngx_http_tsface_limit_table_sink(
+    ngx_http_tsface_limit_table_t *table, uint32_t n);
 static void ngx_http_tsface_limit_table_rebuild(
     ngx_http_tsface_limit_table_t *table);
-static void ngx_http_tsface_limit_table_insert_key(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
-static void ngx_http_tsface_limit_table_insert_tat(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
-static void ngx_http_tsface_limit_table_link(ngx_rbtree_node_t **p,
-    ngx_rbtree_node_t *parent, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel);
 
 
 void
 ngx_http_tsface_limit_table_init(ngx_http_tsface_limit_table_t *table,
-    size_t size)
+    size_t size, uint64_t seed)
 {
     ngx_memzero(table, offsetof(ngx_http_tsface_limit_table_t, nodes));
 
-    table->max = (size - offsetof(ngx_http_tsface_limit_table_t, nodes))
-                 / sizeof(ngx_http_tsface_limit_node_t);
+    size -= offsetof(ngx_http_tsface_limit_table_t, nodes);
+
+    table->max = ngx_min(size / NGX_HTTP_TSFACE_LIMIT_KEY_SIZE,
+                         NGX_HTTP_TSFACE_LIMIT_NONE);
+
+    table->seed = seed | 1;
+    table->heap = (uint32_t *) &table->nodes[table->max];
+    table->chains = table->heap + table->max;
 
     ngx_http_tsface_limit_table_rebuild(table);
 }
@@ -46,14 +54,6 @@ ngx_http_tsface_limit_table_init(ngx_http_tsface_limit_table_t *table,
 ngx_uint_t
 ngx_http_tsface_limit_table_enter(ngx_http_tsface_limit_table_t *table)
 {
-    /*
-     * Functions are where this process has them; the last to write here may
-     * have had the module at another address.
-     */
-
-    table->keys.insert = ngx_http_tsface_limit_table_insert_key;
-    table->tats.insert = ngx_http_tsface_limit_table_insert_tat;
-
     if (!table->busy) {
         return 0;
     }
@@ -68,32 +68,21 @@ ngx_http_tsface_limit_node_t *
 ngx_http_tsface_limit_table_lookup(ngx_http_tsface_limit_table_t *table,
     const u_char *digest)
 {
-    uint32_t                       hash;
-    ngx_int_t                      rc;
-    ngx_rbtree_node_t             *node, *sentinel;
+    uint32_t                       n;
     ngx_http_tsface_limit_node_t  *ln;
 
-    hash = ngx_http_tsface_limit_table_hash(digest);
+    n = *ngx_http_tsface_limit_table_chain(table, digest);
 
-    node = table->keys.root;
-    sentinel = table->keys.sentinel;
+    while (n != NGX_HTTP_TSFACE_LIMIT_NONE) {
+        ln = &table->nodes[n];
 
-    while (node != sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        ln = ngx_rbtree_data(node, ngx_http_tsface_limit_node_t, by_key);
-
-        rc = ngx_memcmp(digest, ln->digest, NGX_HTTP_TSFACE_LIMIT_DIGEST_LEN);
-
-        if (rc == 0) {
+        if (ngx_memcmp(digest, ln->digest, NGX_HTTP_TSFACE_LIMIT_DIGEST_LEN)
+            == 0)
+        {
             return ln;
         }
 
-        node = (rc < 0) ? node->left : node->right;
+        n = ln->next;
     }
 
     return NULL;
@@ -104,17 +93,11 @@ ngx_uint_t
 ngx_http_tsface_limit_table_has_room(ngx_http_tsface_limit_table_t *table,
     uint64_t now)
 {
-    ngx_rbtree_node_t             *node;
-    ngx_http_tsface_limit_node_t  *ln;
-
     if (table->top < table->max) {
         return 1;
     }
 
-    node = ngx_rbtree_min(table->tats.root, table->tats.sentinel);
-    ln = ngx_rbtree_data(node, ngx_http_tsface_limit_node_t, by_tat);
-
-    return ln->tat <= now;
+    return table->nodes[table->heap[0]].tat <= now;
 }
 
 
@@ -146,44 +129,48 @@ void
 ngx_http_tsface_limit_table_store(ngx_http_tsface_limit_table_t *table,
     ngx_http_tsface_limit_node_t *ln, const u_char *digest, uint64_t tat)
 {
-    ngx_rbtree_node_t  *node;
+    uint32_t  n;
 
     table->busy = 1;
     ngx_memory_barrier();
 
     if (ln != NULL) {
-        ngx_rbtree_delete(&table->tats, &ln->by_tat);
+        n = ln - table->nodes;
 
     } else {
 
         if (table->top < table->max) {
-            ln = &table->nodes[table->top];
+            n = table->top;
+            ln = &table->nodes[n];
 
             /* if this is all that becomes of it, it limits nobody */
 
             ln->tat = 0;
             ngx_memory_barrier();
 
+            ln->place = n;
+            table->heap[n] = n;
+
             table->top++;
 
         } else {
-            node = ngx_rbtree_min(table->tats.root, table->tats.sentinel);
-            ln = ngx_rbtree_data(node, ngx_http_tsface_limit_node_t, by_tat);
+            n = table->heap[0];
+            ln = &table->nodes[n];
 
-            ngx_rbtree_delete(&table->tats, &ln->by_tat);
-            ngx_rbtree_delete(&table->keys, &ln->by_key);
+            ngx_http_tsface_limit_table_unlink(table, n);
 
             table->evicted++;
         }
 
         ngx_memcpy(ln->digest, digest, NGX_HTTP_TSFACE_LIMIT_DIGEST_LEN);
 
-        ln->by_key.key = ngx_http_tsface_limit_table_hash(digest);
-        ngx_rbtree_insert(&table->keys, &ln->by_key);
+        ngx_http_tsface_limit_table_link(table, n);
     }
 
     ln->tat = tat;
-    ngx_rbtree_insert(&table->tats, &ln->by_tat);
+
+    ngx_http_tsface_limit_table_rise(table, n);
+    ngx_http_tsface_limit_table_sink(table, n);
 
     ngx_memory_barrier();
     table->busy = 0;
@@ -267,116 +254,164 @@ ngx_http_tsface_limit_table_blame(ngx_http_tsface_limit_table_t *table,
 }
 
 
-static uint32_t
-ngx_http_tsface_limit_table_hash(const u_char *d)
+/*
+ * The head of a digest's chain.  Whoever chooses keys can search for some
+ * whose digests begin alike, but not for some that meet here: for any two the
+ * odds are 2 in max over all seeds, and the seed is secret (multiply-shift,
+ * Dietzfelbinger et al., 1997).
+ */
+
+static uint32_t *
+ngx_http_tsface_limit_table_chain(const ngx_http_tsface_limit_table_t *table,
+    const u_char *digest)
 {
-    return (uint32_t) d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
+    uint64_t  hash;
+
+    ngx_memcpy(&hash, digest, sizeof(uint64_t));
+
+    hash = hash * table->seed >> 32;
+
+    return &table->chains[hash * table->max >> 32];
+}
+
+
+static void
+ngx_http_tsface_limit_table_link(ngx_http_tsface_limit_table_t *table,
+    uint32_t n)
+{
+    uint32_t                      *chain;
+    ngx_http_tsface_limit_node_t  *ln;
+
+    ln = &table->nodes[n];
+    chain = ngx_http_tsface_limit_table_chain(table, ln->digest);
+
+    ln->next = *chain;
+    *chain = n;
+}
+
+
+static void
+ngx_http_tsface_limit_table_unlink(ngx_http_tsface_limit_table_t *table,
+    uint32_t n)
+{
+    uint32_t                      *p;
+    ngx_http_tsface_limit_node_t  *ln;
+
+    ln = &table->nodes[n];
+    p = ngx_http_tsface_limit_table_chain(table, ln->digest);
+
+    while (*p != n) {
+        p = &table->nodes[*p].next;
+    }
+
+    *p = ln->next;
+}
+
+
+/* Towards the root of the heap, as far as it is less than who is there. */
+
+static void
+ngx_http_tsface_limit_table_rise(ngx_http_tsface_limit_table_t *table,
+    uint32_t n)
+{
+    uint32_t                       place, parent;
+    ngx_http_tsface_limit_node_t  *ln, *up;
+
+    ln = &table->nodes[n];
+    place = ln->place;
+
+    while (place > 0) {
+        parent = (place - 1) / 2;
+        up = &table->nodes[table->heap[parent]];
+
+        if (up->tat <= ln->tat) {
+            break;
+        }
+
+        table->heap[place] = table->heap[parent];
+        up->place = place;
+
+        place = parent;
+    }
+
+    table->heap[place] = n;
+    ln->place = place;
+}
+
+
+/* And away from it, as far as one of the two below is less. */
+
+static void
+ngx_http_tsface_limit_table_sink(ngx_http_tsface_limit_table_t *table,
+    uint32_t n)
+{
+    ngx_uint_t                     place, child;
+    ngx_http_tsface_limit_node_t  *ln, *down, *other;
+
+    ln = &table->nodes[n];
+    place = ln->place;
+
+    for ( ;; ) {
+        child = 2 * place + 1;
+
+        if (child >= table->top) {
+            break;
+        }
+
+        down = &table->nodes[table->heap[child]];
+
+        if (child + 1 < table->top) {
+            other = &table->nodes[table->heap[child + 1]];
+
+            if (other->tat < down->tat) {
+                down = other;
+                child++;
+            }
+        }
+
+        if (down->tat >= ln->tat) {
+            break;
+        }
+
+        table->heap[place] = table->heap[child];
+        down->place = place;
+
+        place = child;
+    }
+
+    table->heap[place] = n;
+    ln->place = place;
 }
 
 
 /*
- * Makes both trees from the nodes.  A node that was being handed over may have
- * a digest of no key: it is lost until its time has passed, which it has.
+ * Makes chains and heap from the nodes.  A node that was being handed over may
+ * have a digest of no key: it is lost until its time has passed, which it has.
  */
 
 static void
 ngx_http_tsface_limit_table_rebuild(ngx_http_tsface_limit_table_t *table)
 {
-    ngx_uint_t                     i;
-    ngx_http_tsface_limit_node_t  *ln;
+    ngx_uint_t  i;
 
     table->busy = 1;
     ngx_memory_barrier();
 
-    ngx_rbtree_init(&table->keys, &table->keys_sentinel,
-                    ngx_http_tsface_limit_table_insert_key);
-    ngx_rbtree_init(&table->tats, &table->tats_sentinel,
-                    ngx_http_tsface_limit_table_insert_tat);
+    for (i = 0; i < table->max; i++) {
+        table->chains[i] = NGX_HTTP_TSFACE_LIMIT_NONE;
+    }
 
     for (i = 0; i < table->top; i++) {
-        ln = &table->nodes[i];
+        ngx_http_tsface_limit_table_link(table, i);
 
-        ln->by_key.key = ngx_http_tsface_limit_table_hash(ln->digest);
+        table->nodes[i].place = i;
+        table->heap[i] = i;
+    }
 
-        ngx_rbtree_insert(&table->keys, &ln->by_key);
-        ngx_rbtree_insert(&table->tats, &ln->by_tat);
+    for (i = table->top / 2; i > 0; i--) {
+        ngx_http_tsface_limit_table_sink(table, table->heap[i - 1]);
     }
 
     ngx_memory_barrier();
     table->busy = 0;
-}
-
-
-static void
-ngx_http_tsface_limit_table_insert_key(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t             **p;
-    ngx_http_tsface_limit_node_t   *ln, *lnt;
-
-    ln = ngx_rbtree_data(node, ngx_http_tsface_limit_node_t, by_key);
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            lnt = ngx_rbtree_data(temp, ngx_http_tsface_limit_node_t, by_key);
-
-            p = (ngx_memcmp(ln->digest, lnt->digest,
-                            NGX_HTTP_TSFACE_LIMIT_DIGEST_LEN)
-                 < 0) ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    ngx_http_tsface_limit_table_link(p, temp, node, sentinel);
-}
-
-
-/* Not ngx_rbtree_insert_value(): a node's key may have 32 bits only. */
-
-static void
-ngx_http_tsface_limit_table_insert_tat(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t             **p;
-    ngx_http_tsface_limit_node_t   *ln, *lnt;
-
-    ln = ngx_rbtree_data(node, ngx_http_tsface_limit_node_t, by_tat);
-
-    for ( ;; ) {
-        lnt = ngx_rbtree_data(temp, ngx_http_tsface_limit_node_t, by_tat);
-
-        p = (ln->tat < lnt->tat) ? &temp->left : &temp->right;
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    ngx_http_tsface_limit_table_link(p, temp, node, sentinel);
-}
-
-
-/* What each function that inserts ends with: node is at *p, below parent. */
-
-static void
-ngx_http_tsface_limit_table_link(ngx_rbtree_node_t **p,
-    ngx_rbtree_node_t *parent, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    *p = node;
-    node->parent = parent;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
 }

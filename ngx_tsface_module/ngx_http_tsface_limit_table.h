@@ -36,14 +36,21 @@ typedef enum {
 /*
  * A key and its theoretical arrival time.  Keys are kept as the first half of
  * their SHA-256: of one size whatever a caller is called, and not to be read
- * from a core file.
+ * from a core file.  Nodes are told by their index.
  */
 typedef struct {
-    ngx_rbtree_node_t               by_key;
-    ngx_rbtree_node_t               by_tat;
     uint64_t                        tat;
+    uint32_t                        next;      /* in its chain, or NONE */
+    uint32_t                        place;     /* in the heap */
     u_char                          digest[NGX_HTTP_TSFACE_LIMIT_DIGEST_LEN];
 } ngx_http_tsface_limit_node_t;
+
+
+#define NGX_HTTP_TSFACE_LIMIT_NONE         0xffffffff
+
+/* Bytes of a key: its node, a place in the heap, a chain. */
+#define NGX_HTTP_TSFACE_LIMIT_KEY_SIZE                                        \
+    (sizeof(ngx_http_tsface_limit_node_t) + 2 * sizeof(uint32_t))
 
 
 /* Who asks, made by ngx_http_tsface_limit_caller(). */
@@ -62,22 +69,27 @@ typedef struct {
 
 
 /*
- * One block, taken when the zone is made.  Nodes below top are in both trees,
- * those from it on were never used; none is ever given back, it is taken over
- * by another key when its own limits nobody any more.  That is why both trees
- * can be made anew from the nodes alone, when a worker dies between two
- * changes of them and leaves busy set.
+ * One block, taken when the zone is made: this, max nodes, and behind them the
+ * heap and the chains.  Nodes below top are in both, those from it on were
+ * never used; none is ever given back, it is taken over by another key when
+ * its own limits nobody any more.  That is why heap and chains can be made
+ * anew from the nodes alone, when a worker dies between two changes of them
+ * and leaves busy set.
  *
- * The tree of times makes "limits nobody" exact: its least node is the first
- * to become free, so a request is refused for want of memory only if every
- * node is needed.  (The queue of limit_req, by last use, would stop at a key
- * with a long way to go in front of thousands of free ones.)
+ * The heap makes "limits nobody" exact: its root is the first node to become
+ * free, so a request is refused for want of memory only if every node is
+ * needed.  (The queue of limit_req, by last use, would stop at a key with a
+ * long way to go in front of thousands of free ones.)
+ *
+ * Not two red-black trees: at a million keys each step down in one is a line
+ * that no cache has, and a key takes 104 bytes instead of 40.  In a heap half
+ * of all nodes have nothing below them, so one whose time moves on hardly ever
+ * goes far.
  */
 typedef struct {
-    ngx_rbtree_t                    keys;
-    ngx_rbtree_node_t               keys_sentinel;
-    ngx_rbtree_t                    tats;
-    ngx_rbtree_node_t               tats_sentinel;
+    uint32_t                       *heap;      /* by tat */
+    uint32_t                       *chains;    /* their heads: by digest */
+    uint64_t                        seed;
 
     ngx_uint_t                      top;
     ngx_uint_t                      max;
@@ -100,9 +112,12 @@ typedef struct {
 } ngx_http_tsface_limit_table_t;
 
 
-/* Makes a table of size bytes, which has room for one node at least. */
+/*
+ * Makes a table of size bytes, which has room for one key at least.  The seed
+ * is random: who knows it can choose keys that make all requests slow.
+ */
 void ngx_http_tsface_limit_table_init(ngx_http_tsface_limit_table_t *table,
-    size_t size);
+    size_t size, uint64_t seed);
 
 /*
  * Comes first, each time the table is locked.  Returns 1 if a worker had died

@@ -8,6 +8,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
 #include "ngx_http_tsface_limit_zone.h"
 
 
@@ -27,6 +30,7 @@ ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_http_tsface_limit_zone_t  *old = data;
 
     size_t                          size;
+    uint64_t                        seed;
     ngx_http_tsface_limit_zone_t   *zone;
     ngx_http_tsface_limit_table_t  *table;
 
@@ -74,7 +78,16 @@ ngx_http_tsface_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    ngx_http_tsface_limit_table_init(table, size);
+    if (RAND_bytes((u_char *) &seed, sizeof(seed)) != 1) {
+        ERR_clear_error();
+
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "no random bytes for tsface_limit_zone \"%V\"",
+                      &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    ngx_http_tsface_limit_table_init(table, size, seed);
 
     zone->table = table;
     zone->shpool->data = table;

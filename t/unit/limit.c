@@ -78,71 +78,6 @@ static ngx_uint_t                     npending, steps, seen[4], changed;
 static ngx_uint_t                     fulls, evictions, returns, deaths, cuts;
 
 
-/* nginx's tree, without its balance. */
-
-void
-ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
-{
-    if (tree->root == tree->sentinel) {
-        node->parent = NULL;
-        node->left = tree->sentinel;
-        node->right = tree->sentinel;
-        tree->root = node;
-        return;
-    }
-
-    tree->insert(tree->root, node, tree->sentinel);
-}
-
-
-static void
-replace(ngx_rbtree_t *tree, ngx_rbtree_node_t *old, ngx_rbtree_node_t *new)
-{
-    if (old->parent == NULL) {
-        tree->root = new;
-
-    } else if (old->parent->left == old) {
-        old->parent->left = new;
-
-    } else {
-        old->parent->right = new;
-    }
-
-    if (new != tree->sentinel) {
-        new->parent = old->parent;
-    }
-}
-
-
-void
-ngx_rbtree_delete(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
-{
-    ngx_rbtree_node_t  *next;
-
-    if (node->left == tree->sentinel) {
-        replace(tree, node, node->right);
-        return;
-    }
-
-    if (node->right == tree->sentinel) {
-        replace(tree, node, node->left);
-        return;
-    }
-
-    next = ngx_rbtree_min(node->right, tree->sentinel);
-
-    if (next->parent != node) {
-        replace(tree, next, next->right);
-        next->right = node->right;
-        next->right->parent = next;
-    }
-
-    replace(tree, node, next);
-    next->left = node->left;
-    next->left->parent = next;
-}
-
-
 /* The time from which a key is as if it had never been used. */
 
 static uint64_t
@@ -256,7 +191,7 @@ digest(u_char *d, ngx_uint_t key)
 {
     memset(d, 0, NGX_HTTP_TSFACE_LIMIT_KEY_LEN);
 
-    /* half of the keys differ behind the tree's 32 bits only */
+    /* half of the keys differ only behind what says their chain */
 
     d[key < KEYS / 2 ? 0 : 9] = (u_char) (key * 7 + 1);
 }
@@ -323,10 +258,11 @@ start(void)
     for (z = 0; z < ZONES; z++) {
         max = below(3) ? KEYS + 1 : 2 + below(8);
         size = offsetof(ngx_http_tsface_limit_table_t, nodes)
-               + max * sizeof(ngx_http_tsface_limit_node_t);
+               + max * NGX_HTTP_TSFACE_LIMIT_KEY_SIZE;
 
         zones[z].table = (ngx_http_tsface_limit_table_t *) block(size);
-        ngx_http_tsface_limit_table_init(zones[z].table, size);
+        ngx_http_tsface_limit_table_init(zones[z].table, size,
+                                         below((uint64_t) 1 << 62));
 
         check(zones[z].table->max == max, "room for %lu", max);
 
@@ -343,15 +279,23 @@ start(void)
 }
 
 
-/* A worker that dies between two changes leaves no tree that can be used. */
+/*
+ * A worker that dies between two changes leaves no chain and no heap that can
+ * be used.
+ */
 
 static void
 die(ngx_http_tsface_limit_table_t *table)
 {
-    memset(&table->keys, 0xff, sizeof(ngx_rbtree_t));
-    memset(&table->tats, 0xff, sizeof(ngx_rbtree_t));
-    memset(&table->keys_sentinel, 0xff, sizeof(ngx_rbtree_node_t));
-    memset(&table->tats_sentinel, 0xff, sizeof(ngx_rbtree_node_t));
+    ngx_uint_t  i;
+
+    memset(table->heap, 0xfe, table->max * sizeof(uint32_t));
+    memset(table->chains, 0xfe, table->max * sizeof(uint32_t));
+
+    for (i = 0; i < table->max; i++) {
+        table->nodes[i].next = 0xfefefefe;
+        table->nodes[i].place = 0xfefefefe;
+    }
 
     table->busy = 1;
     deaths++;
@@ -730,6 +674,73 @@ traces(void)
 }
 
 
+/*
+ * Keys whose digests begin with the same 32 bits, or differ in few bits only:
+ * somebody has searched for them, so that all requests would walk one chain.
+ */
+
+static void
+chosen(void)
+{
+    u_char                          d[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
+    size_t                          size;
+    uint32_t                        n;
+    ngx_uint_t                      i, j, s, set, len, longest;
+    ngx_http_tsface_limit_table_t  *table;
+
+    enum { MAX = 4096 };
+
+    static const uint64_t  seeds[] = {
+        0x9e3779b97f4a7c15ULL, 0xd1342543de82ef95ULL, 0x2545f4914f6cdd1dULL
+    };
+
+    size = offsetof(ngx_http_tsface_limit_table_t, nodes)
+           + MAX * NGX_HTTP_TSFACE_LIMIT_KEY_SIZE;
+
+    for (s = 0; s < 3 * 6; s++) {
+        set = s / 3;
+
+        table = (ngx_http_tsface_limit_table_t *) block(size);
+        ngx_http_tsface_limit_table_init(table, size, seeds[s % 3]);
+
+        memset(d, 0, sizeof(d));
+
+        for (i = 0; i < MAX; i++) {
+            d[set] = (u_char) i;
+            d[set + 1] = (u_char) (i >> 8);
+
+            check(ngx_http_tsface_limit_table_lookup(table, d) == NULL,
+                  "set %lu, key %lu is not there", set, i);
+
+            ngx_http_tsface_limit_table_store(table, NULL, d, i + 1);
+        }
+
+        longest = 0;
+        len = 0;
+
+        for (j = 0; j < MAX; j++) {
+            for (i = 0, n = table->chains[j];
+                 n != NGX_HTTP_TSFACE_LIMIT_NONE;
+                 n = table->nodes[n].next)
+            {
+                i++;
+            }
+
+            len += i;
+            longest = ngx_max(longest, i);
+        }
+
+        check(len == MAX, "set %lu: %lu of %d in chains", set, len, MAX);
+        check(longest <= 32, "set %lu, seed %lu: a chain of %lu", set, s % 3,
+              longest);
+
+        tap_free();
+    }
+
+    done("keys that somebody has chosen are apart");
+}
+
+
 static void
 names(void)
 {
@@ -783,6 +794,7 @@ main(void)
     printf("# TSFACE_SEED=%llu\n", (unsigned long long) tap_seed);
 
     names();
+    chosen();
     traces();
 
     return tap_end();
