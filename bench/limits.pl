@@ -60,7 +60,9 @@ for my $round (1 .. $rounds) {
 print "\r\e[K" if $tty;
 
 print "\nOne worker, $connections connections, medians of $rounds rounds of"
-    . " $duration s\n\n";
+    . " $duration s, load "
+    . join(' ', (split ' ', $upstream->read_file('/proc/loadavg'))[0 .. 2])
+    . "\n\n";
 printf "%-26s %9s %8s %8s %8s %9s %6s %6s\n", '', 'keys', 'req/s', 'p50 ms',
     'p99 ms', 'CPU us/r', 'to 0', 'errors';
 for my $keys (@keys) {
@@ -101,7 +103,7 @@ sub limit {
     return '' if $variant eq 'none';
 
     my $zone = "tsface_limit_zone \$http_x_key zone=z$keys:"
-        . int($keys / 10000 + 1) . 'm rate=1r/h burst=1000000';
+        . int($keys / 25000 + 1) . 'm rate=1r/h burst=1000000';
     return "$zone;" if $variant eq 'local';
     return 'tsface_limit_store fleet { server unix:' . $store{$keys}->socket
         . "; timeout 1s; on_failure refuse; }\n    $zone store=fleet;";
