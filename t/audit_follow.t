@@ -263,6 +263,22 @@ shows($shown .= $line, 'what is a record is shown');
 is stop('TERM'), 1, 'then it ends with 1';
 like $tool->read($err), qr/^NOT WHOLE: the chain breaks in 3 places$/m, 'why';
 
+# of more than is read at once, in what was there and in what comes
+
+begin(2);
+$tool->append($file, 'x' x 3_000_000, "\n", more());
+follow(@json, $file);
+shows(join('', $trail->lines), 'a line without an end hides nothing');
+says(qr/:3: after seq 2: not a record: the line is longer than /,
+    'and is told of');
+$tool->append($file, 'y' x 1_500_000);
+sleep 0.6;
+$tool->append($file, 'y' x 1_500_000, "\n", more());
+shows(join('', $trail->lines), 'nor does one that grows');
+is stop('TERM'), 1, 'it is not whole';
+like $tool->read($err), qr/^NOT WHOLE: the chain breaks in 2 places$/m,
+    'each is told of once';
+
 begin(5);
 follow(@json, $file);
 shows(join('', $trail->lines), 'five again');

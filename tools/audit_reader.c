@@ -98,7 +98,11 @@ tsface_audit_reader_line(tsface_audit_reader_t *reader, ngx_str_t *line)
             continue;
         }
 
-        if (lf == NULL && reader->wait && reader->next == reader->nnames) {
+        if (lf == NULL
+            && reader->eof
+            && reader->wait
+            && reader->next == reader->nnames)
+        {
 
             if (tsface_audit_reader_rewind(reader, len) != NGX_OK) {
                 return TSFACE_AUDIT_FAILED;
