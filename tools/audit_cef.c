@@ -155,13 +155,12 @@ static void
 tsface_audit_cef_escaped(FILE *out, const ngx_str_t *text, int separator)
 {
     u_char         ch;
-    const u_char  *p, *start, *last;
+    const u_char  *p, *last;
 
     p = text->data;
     last = text->len ? p + text->len : p;
 
     while (p < last) {
-        start = p;
         ch = *p;
 
         if (ch == '\\' || ch == separator) {
@@ -173,13 +172,8 @@ tsface_audit_cef_escaped(FILE *out, const ngx_str_t *text, int separator)
             (void) fputs(ch == LF ? "\\n" : "\\r", out);
             p++;
 
-        } else if (tsface_audit_text_printable(
-                       tsface_audit_text_next(&p, last)))
-        {
-            (void) fwrite(start, 1, p - start, out);
-
         } else {
-            (void) putc('?', out);
+            tsface_audit_text_put(out, &p, last);
         }
     }
 }

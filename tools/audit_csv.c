@@ -122,7 +122,7 @@ tsface_audit_csv(FILE *out, const tsface_audit_event_t *event)
 static void
 tsface_audit_csv_cell(FILE *out, const ngx_str_t *text)
 {
-    const u_char  *p, *start, *last;
+    const u_char  *p, *last;
 
     if (text->len == 0) {
         return;
@@ -138,19 +138,13 @@ tsface_audit_csv_cell(FILE *out, const ngx_str_t *text)
     }
 
     while (p < last) {
-        start = p;
 
         if (*p == '"') {
             (void) fputs("\"\"", out);
             p++;
 
-        } else if (tsface_audit_text_printable(
-                       tsface_audit_text_next(&p, last)))
-        {
-            (void) fwrite(start, 1, p - start, out);
-
         } else {
-            (void) putc('?', out);
+            tsface_audit_text_put(out, &p, last);
         }
     }
 

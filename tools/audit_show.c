@@ -160,22 +160,15 @@ void
 tsface_audit_print(const ngx_str_t *text, int width)
 {
     int            n;
-    const u_char  *p, *start, *last;
+    const u_char  *p, *last;
 
     n = 0;
     p = text->data;
     last = text->len ? p + text->len : p;
 
     while (p < last) {
-        start = p;
+        tsface_audit_text_put(stdout, &p, last);
         n++;
-
-        if (tsface_audit_text_printable(tsface_audit_text_next(&p, last))) {
-            (void) fwrite(start, 1, p - start, stdout);
-
-        } else {
-            (void) putchar('?');
-        }
     }
 
     if (width) {

@@ -60,3 +60,19 @@ tsface_audit_text_next(const u_char **p, const u_char *last)
 
     return ch;
 }
+
+
+void
+tsface_audit_text_put(FILE *out, const u_char **p, const u_char *last)
+{
+    const u_char  *start;
+
+    start = *p;
+
+    if (tsface_audit_text_printable(tsface_audit_text_next(p, last))) {
+        (void) fwrite(start, 1, *p - start, out);
+
+    } else {
+        (void) putc('?', out);
+    }
+}

@@ -13,6 +13,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <stdio.h>
+
 
 /*
  * The character at *p, which is before last, and *p moves behind it; 0, and
@@ -25,6 +27,12 @@ uint32_t tsface_audit_text_next(const u_char **p, const u_char *last);
  * writing.  All others are below U+10000.
  */
 ngx_uint_t tsface_audit_text_printable(uint32_t ch);
+
+/*
+ * Writes that character as it is, or a "?" if it is not a printable one, and
+ * *p moves behind it.
+ */
+void tsface_audit_text_put(FILE *out, const u_char **p, const u_char *last);
 
 
 #endif /* _TSFACE_AUDIT_TEXT_H_INCLUDED_ */
