@@ -24,6 +24,7 @@ typedef struct {
 } tsface_audit_event_row_t;
 
 
+static ngx_uint_t tsface_audit_event_is_ip(const ngx_str_t *text);
 static uint64_t tsface_audit_event_time(const ngx_str_t *text);
 static void tsface_audit_event_address(const ngx_str_t *text, ngx_str_t *host,
     ngx_str_t *port);
@@ -87,7 +88,6 @@ tsface_audit_event_read(tsface_audit_event_t *event,
     ngx_memzero(event, offsetof(tsface_audit_event_t, json));
 
     event->record = record;
-    event->line = &record->line;
     members = record->members;
 
     for (row = tsface_audit_event_rows; row->type; row++) {
@@ -132,7 +132,7 @@ tsface_audit_event_read(tsface_audit_event_t *event,
     tsface_audit_event_uri(event, &members[TSFACE_AUDIT_URI]);
     tsface_audit_event_token(event);
 
-    if (tsface_audit_record_raw(event->line, &name, &event->members)
+    if (tsface_audit_record_raw(&record->line, &name, &event->members)
         != NGX_OK)
     {
         ngx_str_null(&event->members);
@@ -140,7 +140,8 @@ tsface_audit_event_read(tsface_audit_event_t *event,
 }
 
 
-ngx_uint_t
+/* Of IPv4 or IPv6, without a port. */
+static ngx_uint_t
 tsface_audit_event_is_ip(const ngx_str_t *text)
 {
     char             copy[INET6_ADDRSTRLEN];
@@ -284,7 +285,7 @@ tsface_audit_event_token(tsface_audit_event_t *event)
         { "fingerprint", &event->token_fingerprint }
     };
 
-    if (tsface_audit_record_raw(event->line, &name, &text) != NGX_OK
+    if (tsface_audit_record_raw(&event->record->line, &name, &text) != NGX_OK
         || ngx_http_tsface_json_read(&event->json, &text, event->arena,
                                      sizeof(event->arena))
            != NGX_HTTP_TSFACE_JSON_OK)

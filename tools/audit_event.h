@@ -43,7 +43,6 @@ typedef enum {
 /* Strings with data NULL: there is none.  Large, as a record is. */
 typedef struct {
     const tsface_audit_record_t   *record;
-    const ngx_str_t               *line;
     tsface_audit_event_kind_e      kind;
     tsface_audit_severity_e        severity;
     tsface_audit_status_e          status;
@@ -77,9 +76,6 @@ typedef struct {
  */
 void tsface_audit_event_read(tsface_audit_event_t *event,
     const tsface_audit_record_t *record);
-
-/* An address of IPv4 or IPv6 without a port. */
-ngx_uint_t tsface_audit_event_is_ip(const ngx_str_t *text);
 
 
 #endif /* _TSFACE_AUDIT_EVENT_H_INCLUDED_ */

@@ -51,7 +51,7 @@ tsface_audit_export_unknown(tsface_audit_json_t *json, const char *path,
             return;
         }
 
-        if (tsface_audit_record_raw(event->line, &member->name, &raw)
+        if (tsface_audit_record_raw(&event->record->line, &member->name, &raw)
             == NGX_OK)
         {
             tsface_audit_json_member(json, path, &member->name, &raw);
