@@ -28,16 +28,7 @@
 
 /* What a record is to be like; NULL: anything. */
 typedef struct {
-    const char                     *caller;
-    const char                     *operation;
-    const char                     *result;
-    const char                     *type;
-    const char                     *request_id;
-    const char                     *region;
-    const char                     *credentials;
-    const char                     *client_addr;
-    const char                     *reason;
-    const char                     *status;
+    const char                     *members[TSFACE_AUDIT_MEMBERS];
     const char                     *since;     /* beginnings of a time */
     const char                     *until;
     const char                     *user;

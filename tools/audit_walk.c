@@ -159,26 +159,9 @@ tsface_audit_matches(const tsface_audit_filter_t *filter,
     ngx_uint_t        i;
     const ngx_str_t  *when;
 
-    struct {
-        const char             *value;
-        tsface_audit_member_e   member;
-    } wanted[] = {
-        { filter->caller, TSFACE_AUDIT_CALLER },
-        { filter->operation, TSFACE_AUDIT_OPERATION },
-        { filter->result, TSFACE_AUDIT_RESULT },
-        { filter->type, TSFACE_AUDIT_TYPE },
-        { filter->request_id, TSFACE_AUDIT_REQUEST_ID },
-        { filter->region, TSFACE_AUDIT_REGION },
-        { filter->credentials, TSFACE_AUDIT_CREDENTIALS },
-        { filter->client_addr, TSFACE_AUDIT_CLIENT_ADDR },
-        { filter->reason, TSFACE_AUDIT_REASON },
-        { filter->status, TSFACE_AUDIT_STATUS }
-    };
-
-    for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        if (wanted[i].value
-            && !tsface_audit_record_is(record, wanted[i].member,
-                                       wanted[i].value))
+    for (i = 0; i < TSFACE_AUDIT_MEMBERS; i++) {
+        if (filter->members[i]
+            && !tsface_audit_record_is(record, i, filter->members[i]))
         {
             return 0;
         }

@@ -32,11 +32,16 @@
 #define TSFACE_AUDIT_CMD_EXPORT   0x10
 #define TSFACE_AUDIT_CMD_FOLLOW   0x20
 
-/* those that show records one by one, and those that read records at all */
+/*
+ * Those that show records one by one, those that read records of any type, and
+ * those that read records at all.
+ */
 #define TSFACE_AUDIT_CMD_EACH                                                 \
     (TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_EXPORT|TSFACE_AUDIT_CMD_FOLLOW)
+#define TSFACE_AUDIT_CMD_ANY                                                  \
+    (TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS)
 #define TSFACE_AUDIT_CMD_LIST                                                 \
-    (TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_ORPHANS|TSFACE_AUDIT_CMD_STATS)
+    (TSFACE_AUDIT_CMD_ANY|TSFACE_AUDIT_CMD_ORPHANS)
 #define TSFACE_AUDIT_CMD_ALL                                                  \
     (TSFACE_AUDIT_CMD_VERIFY|TSFACE_AUDIT_CMD_LIST)
 
@@ -48,13 +53,6 @@ typedef struct {
 } tsface_audit_command_t;
 
 
-typedef struct {
-    const char     *name;
-    int             argument;
-    ngx_uint_t      mask;
-} tsface_audit_option_t;
-
-
 typedef enum {
     TSFACE_AUDIT_OPT_KEY = 0,
     TSFACE_AUDIT_OPT_ACCEPT_KEY,
@@ -64,17 +62,8 @@ typedef enum {
     TSFACE_AUDIT_OPT_CHAIN,
     TSFACE_AUDIT_OPT_PUBLIC_KEY,
     TSFACE_AUDIT_OPT_CHECKPOINTS,
-    TSFACE_AUDIT_OPT_CALLER,
     TSFACE_AUDIT_OPT_USER,
-    TSFACE_AUDIT_OPT_OPERATION,
-    TSFACE_AUDIT_OPT_RESULT,
-    TSFACE_AUDIT_OPT_TYPE,
-    TSFACE_AUDIT_OPT_REQUEST_ID,
-    TSFACE_AUDIT_OPT_REGION,
-    TSFACE_AUDIT_OPT_CREDENTIALS,
-    TSFACE_AUDIT_OPT_CLIENT_ADDR,
-    TSFACE_AUDIT_OPT_REASON,
-    TSFACE_AUDIT_OPT_STATUS,
+    TSFACE_AUDIT_OPT_MEMBER,     /* a filter: what a member has to be */
     TSFACE_AUDIT_OPT_SINCE,
     TSFACE_AUDIT_OPT_UNTIL,
     TSFACE_AUDIT_OPT_JSON,
@@ -82,14 +71,23 @@ typedef enum {
     TSFACE_AUDIT_OPT_LIMIT,
     TSFACE_AUDIT_OPT_LINES,
     TSFACE_AUDIT_OPT_PROGRESS,
-    TSFACE_AUDIT_OPT_QUIET,
-    TSFACE_AUDIT_OPTS
+    TSFACE_AUDIT_OPT_QUIET
 } tsface_audit_option_e;
+
+
+typedef struct {
+    const char             *name;
+    int                     argument;
+    ngx_uint_t              mask;
+    tsface_audit_option_e   option;
+    tsface_audit_member_e   member;    /* of OPT_MEMBER */
+} tsface_audit_option_t;
 
 
 static int tsface_audit_options(tsface_audit_t *audit,
     const tsface_audit_command_t *command, int argc, char **argv);
-static int tsface_audit_option(tsface_audit_t *audit, int option);
+static int tsface_audit_option(tsface_audit_t *audit,
+    const tsface_audit_option_t *option);
 static int tsface_audit_key(tsface_audit_t *audit, const char *name);
 static int tsface_audit_accept_key(tsface_audit_t *audit, const char *id);
 static int tsface_audit_public_key(tsface_audit_t *audit, const char *name);
@@ -108,42 +106,55 @@ static const tsface_audit_command_t  tsface_audit_commands[] = {
 };
 
 
-static const tsface_audit_option_t  tsface_audit_opts[TSFACE_AUDIT_OPTS] = {
-    { "key", required_argument, TSFACE_AUDIT_CMD_ALL },
-    { "accept-key", required_argument, TSFACE_AUDIT_CMD_ALL },
-    { "from-start", no_argument, TSFACE_AUDIT_CMD_ALL },
-    { "after", required_argument, TSFACE_AUDIT_CMD_ALL },
-    { "seen", required_argument, TSFACE_AUDIT_CMD_VERIFY },
-    { "chain", required_argument, TSFACE_AUDIT_CMD_VERIFY },
-    { "public-key", required_argument, TSFACE_AUDIT_CMD_VERIFY },
-    { "checkpoints", required_argument, TSFACE_AUDIT_CMD_VERIFY },
-    { "caller", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "user", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "operation", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "result", required_argument,
-      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
-    { "type", required_argument,
-      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
-    { "request-id", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "region", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "credentials", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "client-addr", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "reason", required_argument,
-      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
-    { "status", required_argument,
-      TSFACE_AUDIT_CMD_EACH|TSFACE_AUDIT_CMD_STATS },
-    { "since", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "until", required_argument, TSFACE_AUDIT_CMD_LIST },
-    { "json", no_argument,
-      TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_FOLLOW|TSFACE_AUDIT_CMD_ORPHANS },
-    { "format", required_argument,
-      TSFACE_AUDIT_CMD_EXPORT|TSFACE_AUDIT_CMD_FOLLOW },
-    { "limit", required_argument, TSFACE_AUDIT_CMD_EACH },
-    { "lines", required_argument, TSFACE_AUDIT_CMD_FOLLOW },
-    { "progress", no_argument,
-      TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW },
-    { "quiet", no_argument, TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW }
+/* without and with an argument; a filter by a member of that value */
+#define tsface_audit_flag(name, commands, option)                             \
+    { name, no_argument, commands, TSFACE_AUDIT_OPT_##option,                 \
+      TSFACE_AUDIT_MEMBERS }
+#define tsface_audit_value(name, commands, option)                            \
+    { name, required_argument, commands, TSFACE_AUDIT_OPT_##option,           \
+      TSFACE_AUDIT_MEMBERS }
+#define tsface_audit_member(name, commands, member)                           \
+    { name, required_argument, commands, TSFACE_AUDIT_OPT_MEMBER,             \
+      TSFACE_AUDIT_##member }
+
+
+static const tsface_audit_option_t  tsface_audit_opts[] = {
+    tsface_audit_value("key", TSFACE_AUDIT_CMD_ALL, KEY),
+    tsface_audit_value("accept-key", TSFACE_AUDIT_CMD_ALL, ACCEPT_KEY),
+    tsface_audit_flag("from-start", TSFACE_AUDIT_CMD_ALL, FROM_START),
+    tsface_audit_value("after", TSFACE_AUDIT_CMD_ALL, AFTER),
+    tsface_audit_value("seen", TSFACE_AUDIT_CMD_VERIFY, SEEN),
+    tsface_audit_value("chain", TSFACE_AUDIT_CMD_VERIFY, CHAIN),
+    tsface_audit_value("public-key", TSFACE_AUDIT_CMD_VERIFY, PUBLIC_KEY),
+    tsface_audit_value("checkpoints", TSFACE_AUDIT_CMD_VERIFY, CHECKPOINTS),
+    tsface_audit_member("caller", TSFACE_AUDIT_CMD_LIST, CALLER),
+    tsface_audit_value("user", TSFACE_AUDIT_CMD_LIST, USER),
+    tsface_audit_member("operation", TSFACE_AUDIT_CMD_LIST, OPERATION),
+    tsface_audit_member("result", TSFACE_AUDIT_CMD_ANY, RESULT),
+    tsface_audit_member("type", TSFACE_AUDIT_CMD_ANY, TYPE),
+    tsface_audit_member("request-id", TSFACE_AUDIT_CMD_LIST, REQUEST_ID),
+    tsface_audit_member("region", TSFACE_AUDIT_CMD_LIST, REGION),
+    tsface_audit_member("credentials", TSFACE_AUDIT_CMD_LIST, CREDENTIALS),
+    tsface_audit_member("client-addr", TSFACE_AUDIT_CMD_LIST, CLIENT_ADDR),
+    tsface_audit_member("reason", TSFACE_AUDIT_CMD_ANY, REASON),
+    tsface_audit_member("status", TSFACE_AUDIT_CMD_ANY, STATUS),
+    tsface_audit_value("since", TSFACE_AUDIT_CMD_LIST, SINCE),
+    tsface_audit_value("until", TSFACE_AUDIT_CMD_LIST, UNTIL),
+    tsface_audit_flag("json",
+        TSFACE_AUDIT_CMD_SHOW|TSFACE_AUDIT_CMD_FOLLOW|TSFACE_AUDIT_CMD_ORPHANS,
+        JSON),
+    tsface_audit_value("format",
+        TSFACE_AUDIT_CMD_EXPORT|TSFACE_AUDIT_CMD_FOLLOW, FORMAT),
+    tsface_audit_value("limit", TSFACE_AUDIT_CMD_EACH, LIMIT),
+    tsface_audit_value("lines", TSFACE_AUDIT_CMD_FOLLOW, LINES),
+    tsface_audit_flag("progress",
+        TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW, PROGRESS),
+    tsface_audit_flag("quiet",
+        TSFACE_AUDIT_CMD_ALL & ~TSFACE_AUDIT_CMD_FOLLOW, QUIET)
 };
+
+#define TSFACE_AUDIT_OPTS                                                     \
+    (sizeof(tsface_audit_opts) / sizeof(tsface_audit_opts[0]))
 
 
 static const char  tsface_audit_help[] =
@@ -297,7 +308,8 @@ tsface_audit_options(tsface_audit_t *audit,
         /* getopt_long() has said what is wrong */
 
         if (option == '?'
-            || tsface_audit_option(audit, option) != TSFACE_AUDIT_OK)
+            || tsface_audit_option(audit, &tsface_audit_opts[option])
+               != TSFACE_AUDIT_OK)
         {
             return TSFACE_AUDIT_USAGE;
         }
@@ -350,13 +362,14 @@ tsface_audit_options(tsface_audit_t *audit,
 
 
 static int
-tsface_audit_option(tsface_audit_t *audit, int option)
+tsface_audit_option(tsface_audit_t *audit,
+    const tsface_audit_option_t *option)
 {
     tsface_audit_filter_t  *filter;
 
     filter = &audit->filter;
 
-    switch ((tsface_audit_option_e) option) {
+    switch (option->option) {
 
     case TSFACE_AUDIT_OPT_KEY:
         return tsface_audit_key(audit, optarg);
@@ -389,48 +402,12 @@ tsface_audit_option(tsface_audit_t *audit, int option)
         audit->known = optarg;
         break;
 
-    case TSFACE_AUDIT_OPT_CALLER:
-        filter->caller = optarg;
-        break;
-
     case TSFACE_AUDIT_OPT_USER:
         filter->user = optarg;
         break;
 
-    case TSFACE_AUDIT_OPT_OPERATION:
-        filter->operation = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_RESULT:
-        filter->result = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_TYPE:
-        filter->type = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_REQUEST_ID:
-        filter->request_id = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_REGION:
-        filter->region = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_CREDENTIALS:
-        filter->credentials = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_CLIENT_ADDR:
-        filter->client_addr = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_REASON:
-        filter->reason = optarg;
-        break;
-
-    case TSFACE_AUDIT_OPT_STATUS:
-        filter->status = optarg;
+    case TSFACE_AUDIT_OPT_MEMBER:
+        filter->members[option->member] = optarg;
         break;
 
     case TSFACE_AUDIT_OPT_SINCE:
@@ -465,9 +442,6 @@ tsface_audit_option(tsface_audit_t *audit, int option)
 
     case TSFACE_AUDIT_OPT_QUIET:
         audit->progress = TSFACE_AUDIT_PROGRESS_OFF;
-        break;
-
-    case TSFACE_AUDIT_OPTS:
         break;
     }
 
