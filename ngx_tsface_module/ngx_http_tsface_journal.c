@@ -29,6 +29,8 @@ static void ngx_http_tsface_journal_request(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_record_t *record);
 static void ngx_http_tsface_journal_attempt(ngx_http_tsface_ctx_t *ctx,
     ngx_http_tsface_record_t *record);
+static void ngx_http_tsface_journal_kind(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_record_t *record);
 
 
 /* A worker's; a miss costs one HMAC. */
@@ -53,14 +55,9 @@ ngx_http_tsface_journal_intent(ngx_http_tsface_ctx_t *ctx,
 
     if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CALLER) {
         ngx_http_tsface_journal_token(ctx, &ctx->bearer);
-
-        record.token_kind = ngx_http_tsface_kind_caller;
-        record.token_fingerprint.data = ctx->fingerprint;
-        record.token_fingerprint.len = sizeof(ctx->fingerprint);
-
-    } else {
-        record.token_kind = ngx_http_tsface_kind_credentials;
     }
+
+    ngx_http_tsface_journal_kind(ctx, &record);
 
     return ngx_http_tsface_trail_submit(ctx->conf->trail, &record, handler,
                                         ctx);
@@ -200,17 +197,10 @@ ngx_http_tsface_journal_attempt(ngx_http_tsface_ctx_t *ctx,
 
     attempt = ctx->attempt;
 
-    if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CALLER) {
-        record->token_kind = ngx_http_tsface_kind_caller;
+    ngx_http_tsface_journal_kind(ctx, record);
 
-    } else {
-        record->token_kind = ngx_http_tsface_kind_credentials;
+    if (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CREDENTIALS) {
         record->token_generation = ctx->generation;
-    }
-
-    if (ctx->has_fingerprint) {
-        record->token_fingerprint.data = ctx->fingerprint;
-        record->token_fingerprint.len = sizeof(ctx->fingerprint);
     }
 
     record->result.data = (u_char *) ctx->result;
@@ -234,6 +224,24 @@ ngx_http_tsface_journal_attempt(ngx_http_tsface_ctx_t *ctx,
 }
 
 
+/* Whose token it is, and its fingerprint as far as that is known. */
+
+static void
+ngx_http_tsface_journal_kind(ngx_http_tsface_ctx_t *ctx,
+    ngx_http_tsface_record_t *record)
+{
+    record->token_kind =
+                     (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CALLER)
+                     ? ngx_http_tsface_kind_caller
+                     : ngx_http_tsface_kind_credentials;
+
+    if (ctx->has_fingerprint) {
+        record->token_fingerprint.data = ctx->fingerprint;
+        record->token_fingerprint.len = sizeof(ctx->fingerprint);
+    }
+}
+
+
 void
 ngx_http_tsface_journal_token(ngx_http_tsface_ctx_t *ctx,
     const ngx_str_t *token)
@@ -249,6 +257,12 @@ ngx_http_tsface_journal_token(ngx_http_tsface_ctx_t *ctx,
     }
 
     own = (ctx->operation->token == NGX_HTTP_TSFACE_TOKEN_CREDENTIALS);
+
+    /* the caller's has one since the intent */
+
+    if (!own && ctx->has_fingerprint) {
+        return;
+    }
 
     fp = &ngx_http_tsface_fingerprints[ctx->credentials->index
                                        % NGX_HTTP_TSFACE_FINGERPRINTS];
