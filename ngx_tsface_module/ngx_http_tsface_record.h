@@ -22,9 +22,6 @@
 #include "ngx_http_tsface_record_mac.h"
 
 
-#define NGX_HTTP_TSFACE_RECORD_VERSION   1
-
-
 typedef enum {
     NGX_HTTP_TSFACE_RECORD_INTENT = 0,
     NGX_HTTP_TSFACE_RECORD_OUTCOME,

@@ -26,9 +26,6 @@ struct ngx_http_tsface_record_key_s {
 };
 
 
-static const u_char  ngx_http_tsface_record_xdigits[] = "0123456789abcdef";
-
-
 ngx_http_tsface_record_key_t *
 ngx_http_tsface_record_key_new(const ngx_str_t *value)
 {
@@ -223,10 +220,7 @@ ngx_http_tsface_record_hmac(ngx_http_tsface_record_key_t *key,
         return NGX_ERROR;
     }
 
-    for (i = 0; i < sizeof(digest); i++) {
-        *hex++ = ngx_http_tsface_record_xdigits[digest[i] >> 4];
-        *hex++ = ngx_http_tsface_record_xdigits[digest[i] & 0xf];
-    }
+    (void) ngx_http_tsface_record_hex(hex, digest, sizeof(digest));
 
     return NGX_OK;
 }

@@ -23,8 +23,6 @@ static size_t ngx_http_tsface_record_sign_text(u_char *text,
     const ngx_http_tsface_record_signed_t *what);
 static u_char *ngx_http_tsface_record_sign_line(u_char *p, u_char *last,
     const char *name, const ngx_str_t *value);
-static void ngx_http_tsface_record_sign_hex(u_char *hex, const u_char *bytes,
-    size_t len);
 
 
 ngx_int_t
@@ -46,8 +44,8 @@ ngx_http_tsface_record_signer(EVP_PKEY *key, u_char *id)
 
     (void) SHA256(raw, len, digest);
 
-    ngx_http_tsface_record_sign_hex(id, digest,
-                                    NGX_HTTP_TSFACE_RECORD_SIGNER_LEN / 2);
+    (void) ngx_http_tsface_record_hex(id, digest,
+                                      NGX_HTTP_TSFACE_RECORD_SIGNER_LEN / 2);
 
     return NGX_OK;
 }
@@ -82,7 +80,7 @@ ngx_http_tsface_record_sign(EVP_PKEY *key,
         && EVP_DigestSign(ctx, signature, &n, text, len) == 1
         && n == sizeof(signature))
     {
-        ngx_http_tsface_record_sign_hex(hex, signature, sizeof(signature));
+        (void) ngx_http_tsface_record_hex(hex, signature, sizeof(signature));
         rc = NGX_OK;
     }
 
@@ -191,17 +189,4 @@ ngx_http_tsface_record_sign_line(u_char *p, u_char *last, const char *name,
     *p++ = LF;
 
     return p;
-}
-
-
-static void
-ngx_http_tsface_record_sign_hex(u_char *hex, const u_char *bytes, size_t len)
-{
-    size_t               i;
-    static const u_char  digits[] = "0123456789abcdef";
-
-    for (i = 0; i < len; i++) {
-        *hex++ = digits[bytes[i] >> 4];
-        *hex++ = digits[bytes[i] & 0xf];
-    }
 }

@@ -176,6 +176,20 @@ ngx_http_tsface_record_decimal(u_char *p, uint64_t n)
 }
 
 
+u_char *
+ngx_http_tsface_record_hex(u_char *p, const u_char *bytes, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len; i++) {
+        *p++ = ngx_http_tsface_record_xdigits[bytes[i] >> 4];
+        *p++ = ngx_http_tsface_record_xdigits[bytes[i] & 0xf];
+    }
+
+    return p;
+}
+
+
 /*
  * The proleptic Gregorian calendar, counted from March 1 of the year 0: a
  * leap day is then the last of its year, and 400 years have 146097 days.

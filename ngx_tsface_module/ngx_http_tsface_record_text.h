@@ -36,6 +36,9 @@ u_char *ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value,
 /* At most 20 digits. */
 u_char *ngx_http_tsface_record_decimal(u_char *p, uint64_t n);
 
+/* Two digits for each of the len bytes. */
+u_char *ngx_http_tsface_record_hex(u_char *p, const u_char *bytes, size_t len);
+
 /*
  * usec since the epoch as 27 characters in UTC, "2026-11-24T20:19:05.421818Z";
  * NULL beyond the year 9999.

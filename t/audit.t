@@ -110,6 +110,7 @@ is $outcome->{token}{kind}, 'caller', 'me: token kind';
 is $outcome->{token}{fingerprint},
     substr(hmac_sha256_hex("tsface token\0$token", $key), 0, 16),
     'me: fingerprint';
+is_deeply $intent->{token}, $outcome->{token}, 'me: as in its intent';
 
 $answer = $t->revoke('no-such-user');
 is $answer->status, 404, 'denied';
