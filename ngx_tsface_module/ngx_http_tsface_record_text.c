@@ -35,8 +35,6 @@
 
 static u_char *ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n,
     ngx_uint_t width);
-static size_t ngx_http_tsface_record_utf8(const u_char *p, size_t len,
-    uint32_t *code);
 
 
 static const u_char  ngx_http_tsface_record_xdigits[] = "0123456789abcdef";
@@ -253,9 +251,7 @@ ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n, ngx_uint_t width)
 }
 
 
-/* The length of the character at p, 0 if there is none in valid UTF-8. */
-
-static size_t
+size_t
 ngx_http_tsface_record_utf8(const u_char *p, size_t len, uint32_t *code)
 {
     size_t    i, n;

@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_tsface_module authors
  *
  * The text of a record: strings that can't leave their quotes, numbers, time.
- * Each function writes at p and returns where it ended.
+ * Each function that writes does so at p, and returns where it ended.
  */
 
 
@@ -44,6 +44,13 @@ u_char *ngx_http_tsface_record_hex(u_char *p, const u_char *bytes, size_t len);
  * NULL beyond the year 9999.
  */
 u_char *ngx_http_tsface_record_time(u_char *p, uint64_t usec);
+
+/*
+ * The length of the character at p, of which len bytes (not 0) can be read,
+ * and what it is; 0 if there is none in valid UTF-8.
+ */
+size_t ngx_http_tsface_record_utf8(const u_char *p, size_t len,
+    uint32_t *code);
 
 
 #endif /* _NGX_HTTP_TSFACE_RECORD_TEXT_H_INCLUDED_ */

@@ -8,7 +8,7 @@
 #include <ngx_core.h>
 
 #include "audit_text.h"
-#include "ngx_http_tsface_json.h"
+#include "ngx_http_tsface_record_text.h"
 
 
 ngx_uint_t
@@ -27,36 +27,17 @@ tsface_audit_text_printable(uint32_t ch)
 uint32_t
 tsface_audit_text_next(const u_char **p, const u_char *last)
 {
-    size_t         n, i;
-    uint32_t       ch;
-    ngx_str_t      text;
-    const u_char  *start;
+    size_t    n;
+    uint32_t  ch;
 
-    start = *p;
-    ch = *start;
+    n = ngx_http_tsface_record_utf8(*p, last - *p, &ch);
 
-    if (ch < 0x80) {
-        (*p)++;
-        return ch;
+    if (n == 0) {
+        n = 1;
+        ch = 0;
     }
 
-    n = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : 2;
-
-    text.data = (u_char *) start;
-    text.len = n;
-
-    if ((size_t) (last - start) < n || !ngx_http_tsface_utf8_valid(&text, 0)) {
-        (*p)++;
-        return 0;
-    }
-
-    ch &= 0x7f >> n;
-
-    for (i = 1; i < n; i++) {
-        ch = (ch << 6) | (start[i] & 0x3f);
-    }
-
-    *p = start + n;
+    *p += n;
 
     return ch;
 }
