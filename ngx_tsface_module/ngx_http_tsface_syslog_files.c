@@ -77,7 +77,7 @@ ngx_http_tsface_syslog_files_list(const char *path,
     ngx_http_tsface_syslog_files_t *files)
 {
     DIR            *dir;
-    char           *folder, *name;
+    char           *name;
     size_t          len, base_len;
     ngx_int_t       rc;
     ngx_err_t       err;
@@ -86,23 +86,11 @@ ngx_http_tsface_syslog_files_list(const char *path,
 
     ngx_http_tsface_syslog_files_free(files);
 
-    base = strrchr(path, '/');
-    base = base ? base + 1 : path;
+    base = ngx_http_tsface_trail_io_base(path);
     base_len = ngx_strlen(base);
 
-    folder = ngx_http_tsface_trail_io_dir(path);
-    if (folder == NULL) {
-        errno = ENOMEM;
-        return NGX_ERROR;
-    }
-
-    dir = opendir(folder);
-
-    err = errno;
-    free(folder);
-
+    dir = ngx_http_tsface_trail_io_opendir(path);
     if (dir == NULL) {
-        errno = err;
         return NGX_ERROR;
     }
 

@@ -52,6 +52,39 @@ ngx_http_tsface_trail_io_dir(const char *name)
 }
 
 
+DIR *
+ngx_http_tsface_trail_io_opendir(const char *name)
+{
+    DIR        *d;
+    char       *dir;
+    ngx_err_t   err;
+
+    dir = ngx_http_tsface_trail_io_dir(name);
+    if (dir == NULL) {
+        return NULL;
+    }
+
+    d = opendir(dir);
+
+    err = errno;
+    free(dir);
+    errno = err;
+
+    return d;
+}
+
+
+const char *
+ngx_http_tsface_trail_io_base(const char *name)
+{
+    const char  *p;
+
+    p = strrchr(name, '/');
+
+    return p ? p + 1 : name;
+}
+
+
 ngx_int_t
 ngx_http_tsface_trail_io_sync_dir(const char *name)
 {

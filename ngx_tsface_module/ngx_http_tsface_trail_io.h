@@ -14,6 +14,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <dirent.h>
+
 
 /* how a trail's files are made and opened: never through a link */
 #define NGX_HTTP_TSFACE_TRAIL_MODE        0640
@@ -38,6 +40,12 @@ char *ngx_http_tsface_trail_io_name(const ngx_str_t *path,
 
 /* The directory that name is in, to be free()d; NULL: no memory. */
 char *ngx_http_tsface_trail_io_dir(const char *name);
+
+/* The same, opened, to be closed by closedir(); or NULL. */
+DIR *ngx_http_tsface_trail_io_opendir(const char *name);
+
+/* What name is called there. */
+const char *ngx_http_tsface_trail_io_base(const char *name);
 
 /*
  * Makes a name that was given to a file in name's directory last.  NGX_OK as

@@ -282,7 +282,6 @@ ngx_http_tsface_trail_orphan_find(ngx_http_tsface_trail_orphan_t *orphan,
 {
     int             fd, found;
     DIR            *d;
-    char           *dir;
     size_t          len;
     uint64_t        seq, last;
     ngx_uint_t      n;
@@ -290,20 +289,12 @@ ngx_http_tsface_trail_orphan_find(ngx_http_tsface_trail_orphan_t *orphan,
     struct stat     other;
     struct dirent  *de;
 
-    dir = ngx_http_tsface_trail_io_dir(orphan->name);
-    if (dir == NULL) {
-        return -1;
-    }
-
-    d = opendir(dir);
-    free(dir);
-
+    d = ngx_http_tsface_trail_io_opendir(orphan->name);
     if (d == NULL) {
         return -1;
     }
 
-    base = strrchr(orphan->name, '/');
-    base = base ? base + 1 : orphan->name;
+    base = ngx_http_tsface_trail_io_base(orphan->name);
     len = ngx_strlen(base);
 
     found = -1;

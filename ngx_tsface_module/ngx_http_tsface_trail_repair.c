@@ -196,17 +196,9 @@ ngx_http_tsface_trail_repair_find(ngx_http_tsface_trail_disk_t *disk,
 {
     int             fd;
     DIR            *d;
-    char           *dir;
     struct dirent  *de;
 
-    dir = ngx_http_tsface_trail_io_dir(disk->log.name);
-    if (dir == NULL) {
-        return -1;
-    }
-
-    d = opendir(dir);
-    free(dir);
-
+    d = ngx_http_tsface_trail_io_opendir(disk->log.name);
     if (d == NULL) {
         return -1;
     }
@@ -271,26 +263,17 @@ ngx_http_tsface_trail_repair_newest(ngx_http_tsface_trail_disk_t *disk,
 {
     int             fd, found;
     DIR            *d;
-    char           *dir;
     uint64_t        seq;
     const char     *base;
     struct stat     other;
     struct dirent  *de;
 
-    dir = ngx_http_tsface_trail_io_dir(disk->log.name);
-    if (dir == NULL) {
-        return -1;
-    }
-
-    d = opendir(dir);
-    free(dir);
-
+    d = ngx_http_tsface_trail_io_opendir(disk->log.name);
     if (d == NULL) {
         return -1;
     }
 
-    base = strrchr(disk->log.name, '/');
-    base = base ? base + 1 : disk->log.name;
+    base = ngx_http_tsface_trail_io_base(disk->log.name);
 
     found = -1;
 
