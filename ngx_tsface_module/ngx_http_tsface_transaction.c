@@ -79,6 +79,10 @@ static ngx_http_tsface_step_pt  ngx_http_tsface_steps[] = {
     ngx_http_tsface_step_problem          /* and told */
 };
 
+/* a row more or less in front of those with names: they have other numbers */
+_Static_assert(sizeof(ngx_http_tsface_steps) / sizeof(ngx_http_tsface_step_pt)
+               == NGX_HTTP_TSFACE_NSTEPS, "the numbers of steps");
+
 
 static ngx_http_log_handler_pt  ngx_http_tsface_core_log_error;
 

@@ -30,7 +30,7 @@
 #define NGX_HTTP_TSFACE_TOKEN_RETRY   5000
 
 
-/* Rows of the table that steps go to by themselves. */
+/* Rows of the table that steps go to by themselves: its last ones. */
 enum {
     NGX_HTTP_TSFACE_STEP_INTENT = 7,
     NGX_HTTP_TSFACE_STEP_TOKEN,
@@ -38,7 +38,8 @@ enum {
     NGX_HTTP_TSFACE_STEP_OUTCOME,
     NGX_HTTP_TSFACE_STEP_ANSWER,
     NGX_HTTP_TSFACE_STEP_REFUSAL,
-    NGX_HTTP_TSFACE_STEP_PROBLEM
+    NGX_HTTP_TSFACE_STEP_PROBLEM,
+    NGX_HTTP_TSFACE_NSTEPS
 };
 
 
