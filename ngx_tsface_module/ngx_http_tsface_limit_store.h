@@ -105,9 +105,6 @@ typedef struct {
     ngx_uint_t                      on_failure;
     ngx_int_t                       nodes;
 
-    /* the longest wait of any limit, us: how far it can push a key ahead */
-    uint64_t                        queue;
-
     ngx_shm_zone_t                 *shm_zone;
     u_char                          sha1[40];
 
