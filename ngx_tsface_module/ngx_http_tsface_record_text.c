@@ -13,26 +13,27 @@
 #define NGX_HTTP_TSFACE_RECORD_MAX_YEAR     9999
 
 
-/* a bit is set in each byte of x that has the value c */
-#define ngx_http_tsface_record_has(x, c)                                      \
-    ngx_http_tsface_record_below((x) ^ (0x0101010101010101ULL * (c)), 1)
-
-/* in each byte below c, of those with their highest bit clear */
-#define ngx_http_tsface_record_below(x, c)                                    \
-    (((x) - 0x0101010101010101ULL * (c)) & ~(x) & 0x8080808080808080ULL)
+#define ngx_http_tsface_record_each(c)  (0x0101010101010101ULL * (c))
 
 /*
- * Whether all eight bytes are printable ASCII that JSON has no escape for.
- * "below" may also report a byte above one that it finds: never too few.
+ * Whether all eight bytes of x are printable ASCII that JSON has no escape
+ * for: a subtraction that sets the highest bit of a byte has found one that is
+ * not.  It borrows from the next byte only then.
  */
 #define ngx_http_tsface_record_plain(x)                                       \
-    ((((x) & 0x8080808080808080ULL)                                           \
-      | ngx_http_tsface_record_below(x, 0x20)                                 \
-      | ngx_http_tsface_record_has(x, 0x7f)                                   \
-      | ngx_http_tsface_record_has(x, (u_char) '"')                           \
-      | ngx_http_tsface_record_has(x, (u_char) '\\')) == 0)
+    ((((x)                                                                    \
+       | ((x) - ngx_http_tsface_record_each(0x20))                            \
+       | (((x) ^ ngx_http_tsface_record_each(0x7f))                           \
+          - ngx_http_tsface_record_each(1))                                   \
+       | (((x) ^ ngx_http_tsface_record_each('"'))                            \
+          - ngx_http_tsface_record_each(1))                                   \
+       | (((x) ^ ngx_http_tsface_record_each('\\'))                           \
+          - ngx_http_tsface_record_each(1)))                                  \
+      & ngx_http_tsface_record_each(0x80))                                    \
+     == 0)
 
 
+static ngx_uint_t ngx_http_tsface_record_as_is(const ngx_str_t *value);
 static u_char *ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n,
     ngx_uint_t width);
 
@@ -54,13 +55,28 @@ ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
     u_char         ch, *cut, *end;
     u_char         unit[6];
     uint32_t       code;
-    uint64_t       block;
     const u_char  *s, *last;
 
     *p++ = '"';
 
+    if (value->len == 0) {
+
+        /* data may be NULL */
+
+        *p++ = '"';
+
+        return p;
+    }
+
+    if (value->len <= limit && ngx_http_tsface_record_as_is(value)) {
+        p = ngx_cpymem(p, value->data, value->len);
+        *p++ = '"';
+
+        return p;
+    }
+
     s = value->data;
-    last = value->len ? s + value->len : s;    /* s may be NULL */
+    last = s + value->len;
 
     /* cut is the last place that leaves room for the mark of a cut */
 
@@ -71,27 +87,6 @@ ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
 
         if ((size_t) (end - p) >= sizeof(NGX_HTTP_TSFACE_RECORD_CUT) - 1) {
             cut = p;
-        }
-
-        /* most text stays as it is: eight bytes at a time */
-
-        while (last - s >= 8 && end - p >= 8) {
-            ngx_memcpy(&block, s, 8);
-
-            if (!ngx_http_tsface_record_plain(block)) {
-                break;
-            }
-
-            ngx_memcpy(p, s, 8);
-            p += 8;
-            s += 8;
-
-            cut = ngx_min(p, end
-                             - (sizeof(NGX_HTTP_TSFACE_RECORD_CUT) - 1));
-        }
-
-        if (s == last) {
-            break;
         }
 
         ch = *s;
@@ -155,6 +150,34 @@ ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
 full:
 
     return ngx_http_tsface_record_put(cut, NGX_HTTP_TSFACE_RECORD_CUT "\"");
+}
+
+
+/* Most text is: eight bytes are looked at at a time. */
+
+static ngx_uint_t
+ngx_http_tsface_record_as_is(const ngx_str_t *value)
+{
+    size_t         len;
+    uint64_t       block;
+    const u_char  *s;
+
+    s = value->data;
+
+    for (len = value->len; len >= 8; len -= 8) {
+        ngx_memcpy(&block, s, 8);
+
+        if (!ngx_http_tsface_record_plain(block)) {
+            return 0;
+        }
+
+        s += 8;
+    }
+
+    block = ngx_http_tsface_record_each(' ');
+    ngx_memcpy(&block, s, len);
+
+    return ngx_http_tsface_record_plain(block);
 }
 
 

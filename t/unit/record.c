@@ -276,9 +276,9 @@ escapes(void)
               s.data);
     }
 
+    /* every byte, alone and at every place among others */
+
     for (ch = 0; ch < 256; ch++) {
-        buf[0] = (char) ch;
-        s = escaped(bytes(buf, 1));
 
         if (ch < 0x20 || ch == 0x7f) {
             sprintf(want, "\\u%04lx", ch);
@@ -293,7 +293,29 @@ escapes(void)
             sprintf(want, "%c", (int) ch);
         }
 
-        check(same(&s, want), "%02lx: %.*s", ch, (int) s.len, s.data);
+        for (n = 0; n < 20; n++) {
+            memset(buf, 'x', n);
+            buf[n] = (char) ch;
+
+            s = escaped(bytes(buf, n + 1));
+
+            check(s.len == n + strlen(want)
+                  && memcmp(s.data, buf, n) == 0
+                  && memcmp(s.data + n, want, strlen(want)) == 0,
+                  "%02lx at the end of %zu: %.*s", ch, n, (int) s.len, s.data);
+
+            memset(buf + n + 1, '~', 19 - n);
+
+            s = escaped(bytes(buf, 20));
+
+            check(s.len == 19 + strlen(want)
+                  && memcmp(s.data + n, want, strlen(want)) == 0
+                  && memcmp(s.data + n + strlen(want), buf + n + 1, 19 - n)
+                     == 0,
+                  "%02lx at %zu: %.*s", ch, n, (int) s.len, s.data);
+        }
+
+        tap_free();
     }
 
     /* caller holds 512 bytes */
