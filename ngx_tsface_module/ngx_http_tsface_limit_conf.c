@@ -11,6 +11,7 @@
 #include "ngx_http_tsface_block.h"
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_agree.h"
+#include "ngx_http_tsface_limit_fields.h"
 #include "ngx_http_tsface_limit_share.h"
 #include "ngx_http_tsface_limit_zone.h"
 #include "ngx_http_tsface_module.h"
@@ -160,6 +161,13 @@ ngx_http_tsface_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     zone->gcra = gcra;
+
+    if (ngx_http_tsface_limit_fields_zone(cf->pool, &shm_zone->shm.name, zone)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     zone->store_name = store;
     zone->defined = 1;
 

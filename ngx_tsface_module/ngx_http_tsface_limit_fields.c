@@ -20,6 +20,37 @@ static ngx_uint_t ngx_http_tsface_limit_stricter(
     const ngx_http_tsface_limit_use_t *b);
 
 
+ngx_int_t
+ngx_http_tsface_limit_fields_zone(ngx_pool_t *pool, const ngx_str_t *name,
+    ngx_http_tsface_limit_zone_t *zone)
+{
+    u_char                        *p;
+    const ngx_http_tsface_gcra_t  *gcra;
+
+    p = ngx_pnalloc(pool, sizeof("\"\";q=;w=;tsface-burst=")
+                          + 3 * NGX_INT64_LEN + name->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    gcra = &zone->gcra;
+
+    zone->policy.data = p;
+
+    p = ngx_sprintf(p, "\"%V\";q=%ui;w=%ui", name, gcra->rate, gcra->period);
+
+    /* not of the draft, which allows for it: why r can be above q */
+
+    if (gcra->burst) {
+        p = ngx_sprintf(p, ";tsface-burst=%ui", gcra->burst);
+    }
+
+    zone->policy.len = p - zone->policy.data;
+
+    return NGX_OK;
+}
+
+
 size_t
 ngx_http_tsface_limit_fields_size(const ngx_http_tsface_limits_t *limits)
 {
@@ -42,23 +73,21 @@ ngx_http_tsface_limit_fields_policy(u_char *p,
     const ngx_http_tsface_limits_t *limits)
 {
     ngx_uint_t                          i, n;
-    const ngx_http_tsface_gcra_t       *gcra;
+    const ngx_str_t                    *policy;
     const ngx_http_tsface_limit_use_t  *sorted[NGX_HTTP_TSFACE_MAX_LIMITS];
 
     n = ngx_http_tsface_limit_fields_sort(limits, sorted);
 
     for (i = 0; i < n; i++) {
-        gcra = &sorted[i]->zone->gcra;
 
-        p = ngx_sprintf(p, "%s\"%V\";q=%ui;w=%ui", i ? ", " : "",
-                        &sorted[i]->limit->shm_zone->shm.name, gcra->rate,
-                        gcra->period);
-
-        /* not of the draft, which allows for it: why r can be above q */
-
-        if (gcra->burst) {
-            p = ngx_sprintf(p, ";tsface-burst=%ui", gcra->burst);
+        if (i) {
+            *p++ = ',';
+            *p++ = ' ';
         }
+
+        policy = &sorted[i]->zone->policy;
+
+        p = ngx_cpymem(p, policy->data, policy->len);
     }
 
     return p;

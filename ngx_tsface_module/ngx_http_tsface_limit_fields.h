@@ -19,6 +19,10 @@
 #include "ngx_http_tsface_limit.h"
 
 
+/* Sets zone->policy, in pool: what the first field says of it; or NGX_ERROR. */
+ngx_int_t ngx_http_tsface_limit_fields_zone(ngx_pool_t *pool,
+    const ngx_str_t *name, ngx_http_tsface_limit_zone_t *zone);
+
 /* Room for the longer of the two fields. */
 size_t ngx_http_tsface_limit_fields_size(
     const ngx_http_tsface_limits_t *limits);

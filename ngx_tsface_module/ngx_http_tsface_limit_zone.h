@@ -32,6 +32,7 @@ struct ngx_http_tsface_limit_zone_s {
     ngx_http_complex_value_t        key;
     ngx_http_tsface_gcra_t          gcra;
     uint64_t                        most;      /* us; that a key is ahead */
+    ngx_str_t                       policy;    /* as callers are told */
 
     /* NULL: the zone decides; else the store does, or the share does */
     ngx_http_tsface_limit_store_t  *store;
