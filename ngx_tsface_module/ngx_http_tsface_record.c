@@ -34,13 +34,16 @@ typedef enum {
 
 
 typedef struct {
-    ngx_str_t                      key;      /* with its punctuation */
+    u_char                         key[24];  /* with its punctuation */
+    size_t                         len;      /* of key */
     ngx_http_tsface_record_kind_e  kind;
     size_t                         offset;
     size_t                         limit;    /* of the value as written */
 } ngx_http_tsface_record_field_t;
 
 
+static ngx_inline u_char *ngx_http_tsface_record_put_key(u_char *p,
+    const ngx_http_tsface_record_field_t *field);
 static u_char *ngx_http_tsface_record_write_user(u_char *p,
     const ngx_http_tsface_record_t *record);
 static u_char *ngx_http_tsface_record_write_members(u_char *p,
@@ -49,8 +52,11 @@ static u_char *ngx_http_tsface_record_write_token(u_char *p,
     const ngx_http_tsface_record_t *record);
 
 
+#define ngx_http_tsface_record_key(name)                                      \
+    ",\"" #name "\":", ngx_http_tsface_record_len(",\"" #name "\":")
+
 #define ngx_http_tsface_record_row(name, kind, limit)                         \
-    { ngx_string(",\"" #name "\":"), ngx_http_tsface_record_##kind,           \
+    { ngx_http_tsface_record_key(name), ngx_http_tsface_record_##kind,        \
       offsetof(ngx_http_tsface_record_t, name), limit }
 
 
@@ -74,7 +80,7 @@ static const ngx_http_tsface_record_field_t  ngx_http_tsface_record_fields[] =
     ngx_http_tsface_record_row(method, string, 32),
     ngx_http_tsface_record_row(uri, string, 256),
 
-    { ngx_string(",\"user\":"), ngx_http_tsface_record_user, 0,
+    { ngx_http_tsface_record_key(user), ngx_http_tsface_record_user, 0,
       ngx_http_tsface_record_len("{\"plain\":\"\"}")
       + NGX_HTTP_TSFACE_RECORD_USER },
 
@@ -84,7 +90,7 @@ static const ngx_http_tsface_record_field_t  ngx_http_tsface_record_fields[] =
            + ngx_http_tsface_record_len("\"\","))
         + ngx_http_tsface_record_len("[]")),
 
-    { ngx_string(",\"token\":"), ngx_http_tsface_record_token, 0,
+    { ngx_http_tsface_record_key(token), ngx_http_tsface_record_token, 0,
       ngx_http_tsface_record_len("{\"kind\":\"\",\"generation\":,"
                                  "\"fingerprint\":\"\"}")
       + NGX_HTTP_TSFACE_RECORD_KIND + 20 + NGX_HTTP_TSFACE_RECORD_HEX },
@@ -185,7 +191,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
          */
 
         if ((size_t) (end - p)
-            < field->key.len + field->limit
+            < sizeof(field->key) + field->limit
               + ngx_http_tsface_record_len("\"\""))
         {
             return 0;
@@ -199,7 +205,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
             value = (const ngx_str_t *) (const void *) member;
 
             if (value->data) {
-                p = ngx_cpymem(p, field->key.data, field->key.len);
+                p = ngx_http_tsface_record_put_key(p, field);
                 p = ngx_http_tsface_record_quoted(p, value, field->limit);
             }
 
@@ -213,7 +219,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
                 break;
             }
 
-            p = ngx_cpymem(p, field->key.data, field->key.len);
+            p = ngx_http_tsface_record_put_key(p, field);
 
             if (field->kind == ngx_http_tsface_record_number) {
                 p = ngx_http_tsface_record_decimal(p, (uint64_t) number);
@@ -230,7 +236,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
         case ngx_http_tsface_record_user:
 
             if (record->user_hmac.data || record->user_plain.data) {
-                p = ngx_cpymem(p, field->key.data, field->key.len);
+                p = ngx_http_tsface_record_put_key(p, field);
                 p = ngx_http_tsface_record_write_user(p, record);
             }
 
@@ -239,7 +245,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
         case ngx_http_tsface_record_members:
 
             if (record->members) {
-                p = ngx_cpymem(p, field->key.data, field->key.len);
+                p = ngx_http_tsface_record_put_key(p, field);
                 p = ngx_http_tsface_record_write_members(p, record);
             }
 
@@ -248,7 +254,7 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
         case ngx_http_tsface_record_token:
 
             if (record->token_kind.data) {
-                p = ngx_cpymem(p, field->key.data, field->key.len);
+                p = ngx_http_tsface_record_put_key(p, field);
                 p = ngx_http_tsface_record_write_token(p, record);
             }
 
@@ -267,6 +273,18 @@ ngx_http_tsface_record_body(const ngx_http_tsface_record_t *record,
     }
 
     return p - buf;
+}
+
+
+/* All of its room: a copy of a size that is known takes no call. */
+
+static ngx_inline u_char *
+ngx_http_tsface_record_put_key(u_char *p,
+    const ngx_http_tsface_record_field_t *field)
+{
+    ngx_memcpy(p, field->key, sizeof(field->key));
+
+    return p + field->len;
 }
 
 
