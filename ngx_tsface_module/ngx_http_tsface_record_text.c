@@ -33,7 +33,7 @@
      == 0)
 
 
-static ngx_uint_t ngx_http_tsface_record_as_is(const ngx_str_t *value);
+static u_char *ngx_http_tsface_record_as_is(u_char *p, const ngx_str_t *value);
 static u_char *ngx_http_tsface_record_padded(u_char *p, ngx_uint_t n,
     ngx_uint_t width);
 
@@ -68,11 +68,12 @@ ngx_http_tsface_record_quoted(u_char *p, const ngx_str_t *value, size_t limit)
         return p;
     }
 
-    if (value->len <= limit && ngx_http_tsface_record_as_is(value)) {
-        p = ngx_cpymem(p, value->data, value->len);
-        *p++ = '"';
+    end = (value->len <= limit) ? ngx_http_tsface_record_as_is(p, value)
+                                : NULL;
+    if (end) {
+        *end++ = '"';
 
-        return p;
+        return end;
     }
 
     s = value->data;
@@ -153,31 +154,46 @@ full:
 }
 
 
-/* Most text is: eight bytes are looked at at a time. */
+/*
+ * Most text needs no escape: it is copied eight bytes at a time, the last of
+ * them some for a second time.  NULL: this one does need one.
+ */
 
-static ngx_uint_t
-ngx_http_tsface_record_as_is(const ngx_str_t *value)
+static u_char *
+ngx_http_tsface_record_as_is(u_char *p, const ngx_str_t *value)
 {
-    size_t         len;
+    size_t         i, last;
     uint64_t       block;
     const u_char  *s;
 
     s = value->data;
 
-    for (len = value->len; len >= 8; len -= 8) {
-        ngx_memcpy(&block, s, 8);
+    if (value->len < 8) {
+        block = ngx_http_tsface_record_each(' ');
+        ngx_memcpy(&block, s, value->len);
 
-        if (!ngx_http_tsface_record_plain(block)) {
-            return 0;
-        }
-
-        s += 8;
+        return ngx_http_tsface_record_plain(block)
+               ? ngx_cpymem(p, s, value->len) : NULL;
     }
 
-    block = ngx_http_tsface_record_each(' ');
-    ngx_memcpy(&block, s, len);
+    last = value->len - 8;
+    i = 0;
 
-    return ngx_http_tsface_record_plain(block);
+    for ( ;; ) {
+        ngx_memcpy(&block, s + i, 8);
+
+        if (!ngx_http_tsface_record_plain(block)) {
+            return NULL;
+        }
+
+        ngx_memcpy(p + i, &block, 8);
+
+        if (i == last) {
+            return p + value->len;
+        }
+
+        i = ngx_min(i + 8, last);
+    }
 }
 
 
