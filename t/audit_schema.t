@@ -245,7 +245,7 @@ my $source = join '', map { $t->read_file(
     qw(record record_line refusal_flood);
 my %in_source = map { $_ => 1 } 'v', 'seq',
     $source =~ /_record_row\((\w+), (?:string|number|flag|members),/g,
-    $source =~ /ngx_string\(",\\"(\w+)\\":"\)/g,
+    $source =~ /_record_key\((\w+)\), \w+, 0,$/mg,
     $source =~ /_record_put\(p, "[},]*\\"(\w+)\\":\{?"\)/g,
     $source =~ /\#define[ ]\w+RECORD_(?:TIME|MAC)[ ].*?\\"(\w+)\\":/gx, 'type';
 delete @in_source{qw(generation fingerprint)};

@@ -118,7 +118,7 @@ described('types of records', 5, sub { row('audit.md', $_[0]) },
 my %limit = $source{record} =~ /_record_row\((\w+), string, (\d+)\)/g;
 my @members = (
     $source{record} =~ /_record_row\((\w+), (?:string|number|flag|members)/g,
-    $source{record} =~ /ngx_string\(",\\"(\w+)\\":"\)/g,
+    $source{record} =~ /_record_key\((\w+)\), \w+, 0,$/mg,
     $source{record} =~ /\#define[ ]\w+RECORD_(?:TIME|TYPE|MAC)[ ].*?
         \\"(\w+)\\":/gx, 'v', 'seq');
 described('members of records', 28, sub {
