@@ -105,7 +105,7 @@ ngx_http_tsface_forward_request(ngx_http_tsface_attempt_t *attempt)
           + attempt->endpoint->url.authority.len
           + attempt->bearer.len
           + attempt->request_id.len
-          + NGX_HTTP_TSFACE_TRACE_MAX
+          + (attempt->trace->id.len ? NGX_HTTP_TSFACE_TRACE_MAX : 0)
           + NGX_SIZE_T_LEN
           + attempt->body.len;
 
