@@ -55,6 +55,11 @@ static const ngx_http_tsface_metric_t  ngx_http_tsface_status_trails[] = {
       offsetof(ngx_http_tsface_zone_trail_stat_t, uncopied),
       NGX_HTTP_TSFACE_METRIC_NUMBER },
 
+    { "tsface_trail_checkpoint_copy_lag_seconds", "gauge",
+      "How long a checkpoint has waited for the checkpoint_file.",
+      offsetof(ngx_http_tsface_zone_trail_stat_t, copy_lag),
+      NGX_HTTP_TSFACE_METRIC_NUMBER },
+
     { NULL, NULL, NULL, 0, 0 }
 };
 
@@ -109,9 +114,10 @@ ngx_http_tsface_status_trails_json_one(ngx_http_tsface_page_t *page,
     ngx_http_tsface_page_add(page, "},\"orphans\":%ui,\"bytes\":%ui,"
                              "\"batches\":%ui,\"lost\":%ui,"
                              "\"checkpoint_failures\":%ui,"
+                             "\"checkpoint_copy_lag_s\":%ui,"
                              "\"checkpoint_age_s\":",
                              stat.orphaned, stat.bytes, stat.commit.count,
-                             stat.lost, stat.uncopied);
+                             stat.lost, stat.uncopied, stat.copy_lag);
 
     if (stat.has_signed) {
         ngx_http_tsface_page_add(page, "%ui", stat.signed_ago);

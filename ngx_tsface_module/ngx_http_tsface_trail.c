@@ -238,6 +238,14 @@ ngx_http_tsface_trail_begin(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
 
     ngx_http_tsface_writer_start(w);
 
+    /* what lacks there of those before us, who were killed, say */
+
+    if (ngx_http_tsface_writer_copy_init(w, conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_tsface_writer_copy_due(w);
+
     if (ngx_http_tsface_trail_file_open(w->file, &result) != NGX_OK) {
         ngx_http_tsface_writer_complain(NGX_LOG_CRIT, cycle->log, trail,
                                         &result, "the next record tries again");
@@ -405,6 +413,7 @@ void
 ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
     ngx_http_tsface_zone_trail_stat_t *stat)
 {
+    ngx_msec_t                       since;
     const ngx_http_tsface_writer_t  *w;
 
     if (trail->counts) {
@@ -423,4 +432,7 @@ ngx_http_tsface_trail_stat(const ngx_http_tsface_trail_t *trail,
     stat->queued = ngx_http_tsface_writer_queued(w);
     stat->err = w->last_errno;
     stat->failing = w->last_errno ? 1 : 0;
+
+    since = ngx_http_tsface_writer_copy_since(w);
+    stat->copy_lag = since ? (ngx_current_msec - since + 1) / 1000 : 0;
 }

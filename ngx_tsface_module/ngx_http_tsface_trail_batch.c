@@ -34,7 +34,6 @@ ngx_http_tsface_trail_batch_start(ngx_http_tsface_trail_batch_t *batch,
     ngx_uint_t  i;
 
     batch->len = 0;
-    batch->copied = 0;
     ngx_memzero(batch->own, sizeof(batch->own));
 
     own = NGX_HTTP_TSFACE_TRAIL_BATCH_OWN;
@@ -50,15 +49,7 @@ ngx_http_tsface_trail_batch_start(ngx_http_tsface_trail_batch_t *batch,
         size += work->bodies[i].len + NGX_HTTP_TSFACE_RECORD_ENVELOPE;
     }
 
-    if (ngx_http_tsface_trail_io_room(batch->buf, size) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!batch->copy) {
-        return NGX_OK;
-    }
-
-    return ngx_http_tsface_trail_io_room(&batch->copies, own);
+    return ngx_http_tsface_trail_io_room(batch->buf, size);
 }
 
 
@@ -214,13 +205,9 @@ static ngx_int_t
 ngx_http_tsface_trail_batch_checkpoint(ngx_http_tsface_trail_batch_t *batch,
     ngx_http_tsface_trail_chain_t *end)
 {
-    size_t  start;
-
     if (batch->seal.signer == NULL) {
         return NGX_OK;
     }
-
-    start = batch->len;
 
     if (ngx_http_tsface_trail_seal_checkpoint(&batch->seal, end, batch->buf,
                                               &batch->len)
@@ -230,12 +217,6 @@ ngx_http_tsface_trail_batch_checkpoint(ngx_http_tsface_trail_batch_t *batch,
     }
 
     batch->own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]++;
-
-    if (batch->copy) {
-        ngx_memcpy(batch->copies.data + batch->copied,
-                   batch->buf->data + start, batch->len - start);
-        batch->copied += batch->len - start;
-    }
 
     return NGX_OK;
 }

@@ -28,20 +28,14 @@ typedef struct {
 } ngx_http_tsface_trail_work_t;
 
 
-/*
- * How it is sealed, set by the owner, who frees both buffers; and what came
- * of it.
- */
+/* How it is sealed, set by the owner, who frees buf; and what came of it. */
 typedef struct {
     ngx_http_tsface_trail_seal_t   seal;
     ngx_uint_t                     records;      /* between checkpoints */
     ngx_msec_t                     interval;
-    ngx_uint_t                     copy;         /* keep copies of them */
 
     ngx_http_tsface_trail_buf_t   *buf;
     size_t                         len;
-    ngx_http_tsface_trail_buf_t    copies;
-    size_t                         copied;
     ngx_uint_t                     own[NGX_HTTP_TSFACE_RECORD_NTYPES];
 } ngx_http_tsface_trail_batch_t;
 

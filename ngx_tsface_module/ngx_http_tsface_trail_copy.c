@@ -7,71 +7,483 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_tsface_syslog_files.h"
+#include "ngx_http_tsface_syslog_search.h"
+#include "ngx_http_tsface_trail_chain.h"
 #include "ngx_http_tsface_trail_copy.h"
-#include "ngx_http_tsface_trail_io.h"
+#include "ngx_http_tsface_trail_node.h"
+#include "ngx_http_tsface_trail_second.h"
+
+
+/* bytes read, and written, at a time: many lines */
+#define NGX_HTTP_TSFACE_TRAIL_COPY_CHUNK   65536
+
+/* for the trail's lock, which writers hold for one write() */
+#define NGX_HTTP_TSFACE_TRAIL_COPY_WAIT    2000
+
+
+struct ngx_http_tsface_trail_copy_s {
+    ngx_http_tsface_trail_node_t        chain;
+    char                               *path;
+    char                               *name;
+    ngx_str_t                           trail;
+    ngx_uint_t                          durable;
+
+    /*
+     * Behind what is on disk in the second place, for when that tells nothing,
+     * as it was moved away, or can't be believed, as it could not be synced.
+     * seq 0: unknown.
+     */
+    ngx_http_tsface_syslog_position_t   position;
+    ngx_uint_t                          unsynced;
+
+    /* of one run */
+    int                                 fd;      /* of the second place */
+    int                                 source;  /* of one of the trail's */
+    ngx_http_tsface_syslog_files_t      files;
+    ngx_http_tsface_syslog_position_t   next;    /* behind what was read */
+    ngx_http_tsface_trail_buf_t         in;
+    ngx_http_tsface_trail_buf_t         out;
+    size_t                              len;
+};
+
+
+static ngx_int_t ngx_http_tsface_trail_copy_end(
+    ngx_http_tsface_trail_copy_t *copy, ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_copy_locate(
+    ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result);
+static int ngx_http_tsface_trail_copy_newest(
+    ngx_http_tsface_trail_copy_t *copy);
+static ngx_int_t ngx_http_tsface_trail_copy_follow(
+    ngx_http_tsface_trail_copy_t *copy,
+    const ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_copy_scan(
+    ngx_http_tsface_trail_copy_t *copy, uint64_t size,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_copy_line(
+    ngx_http_tsface_trail_copy_t *copy, const ngx_str_t *line,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_copy_flush(
+    ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_copy_sync(int fd);
+static void ngx_http_tsface_trail_copy_close(int *fd);
+
+
+ngx_http_tsface_trail_copy_t *
+ngx_http_tsface_trail_copy_new(const ngx_http_tsface_trail_file_conf_t *conf)
+{
+    ngx_http_tsface_trail_copy_t  *copy;
+
+    copy = calloc(1, sizeof(ngx_http_tsface_trail_copy_t));
+    if (copy == NULL) {
+        return NULL;
+    }
+
+    copy->fd = -1;
+    copy->source = -1;
+    copy->durable = conf->durable;
+
+    ngx_http_tsface_syslog_position_init(&copy->position);
+
+    ngx_http_tsface_trail_node_init(&copy->chain, conf->path, ".chain",
+                                    NGX_HTTP_TSFACE_TRAIL_CHAIN_FLAGS,
+                                    conf->chain_fd);
+    copy->chain.nameless = 1;
+
+    copy->path = ngx_http_tsface_trail_io_name(conf->path, "");
+    copy->name = ngx_http_tsface_trail_io_name(conf->copy, "");
+
+    copy->trail.len = conf->name->len;
+    copy->trail.data = (u_char *) ngx_http_tsface_trail_io_name(conf->name,
+                                                                "");
+
+    if (copy->chain.name == NULL || copy->path == NULL || copy->name == NULL
+        || copy->trail.data == NULL)
+    {
+        ngx_http_tsface_trail_copy_free(copy);
+        return NULL;
+    }
+
+    return copy;
+}
+
+
+void
+ngx_http_tsface_trail_copy_free(ngx_http_tsface_trail_copy_t *copy)
+{
+    ngx_http_tsface_trail_node_free(&copy->chain);
+
+    free(copy->path);
+    free(copy->name);
+    free(copy->trail.data);
+    free(copy);
+}
+
+
+ngx_int_t
+ngx_http_tsface_trail_copy_run(ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_int_t                      rc;
+    ngx_http_tsface_trail_chain_t  end;
+
+    ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
+
+    rc = ngx_http_tsface_trail_second_open(copy->name, &copy->fd, result);
+
+    /* when it is locked: nobody else goes further meanwhile */
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_trail_copy_end(copy, &end, result);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_trail_copy_locate(copy, result);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_trail_copy_follow(copy, &end, result);
+    }
+
+    ngx_http_tsface_trail_copy_close(&copy->source);
+    ngx_http_tsface_trail_copy_close(&copy->fd);
+    ngx_http_tsface_syslog_files_free(&copy->files);
+
+    free(copy->in.data);
+    free(copy->out.data);
+
+    ngx_memzero(&copy->in, sizeof(ngx_http_tsface_trail_buf_t));
+    ngx_memzero(&copy->out, sizeof(ngx_http_tsface_trail_buf_t));
+
+    /* NGX_DECLINED: there is nothing to copy, as yet */
+
+    return rc == NGX_DECLINED ? NGX_OK : rc;
+}
 
 
 /*
- * Opened each time: there are few, and whoever renames the file, or mounts
- * another file system over its directory, need tell nobody.  Several writers
- * append without a lock; a write() of O_APPEND is not mixed with another.
+ * Where the trail ends.  Under its lock: what a writer has begun to write may
+ * have to be cut off again, and must not be known elsewhere.  NGX_DECLINED:
+ * nothing tells; after the next batch it does.
  */
 
-ngx_int_t
-ngx_http_tsface_trail_copy(const char *name, const u_char *lines, size_t len)
+static ngx_int_t
+ngx_http_tsface_trail_copy_end(ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
 {
-    int          fd;
-    u_char       lf;
     ngx_int_t    rc;
-    ngx_err_t    err;
     struct stat  sb;
 
-    fd = open(name, NGX_HTTP_TSFACE_TRAIL_FLAGS|O_CREAT,
-              NGX_HTTP_TSFACE_TRAIL_MODE);
+    rc = ngx_http_tsface_trail_node_hold(&copy->chain, &sb,
+                                         NGX_HTTP_TSFACE_TRAIL_COPY_WAIT,
+                                         result);
+    if (rc == NGX_OK) {
+        rc = ngx_http_tsface_trail_chain_read(copy->chain.fd, end);
+    }
 
-    if (fd == -1) {
+    ngx_http_tsface_trail_node_release(&copy->chain);
+
+    return rc;
+}
+
+
+/*
+ * Opens the trail's file with the first record that the second place may lack.
+ * NGX_DECLINED: there is none.
+ */
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result)
+{
+    ngx_int_t                           rc;
+    ngx_http_tsface_syslog_position_t   last;
+
+    if (ngx_http_tsface_syslog_files_list(copy->path, &copy->files)
+        != NGX_OK)
+    {
+        return ngx_http_tsface_trail_failed(result, "opendir(DIR)", "", errno);
+    }
+
+    rc = ngx_http_tsface_trail_second_last(copy->fd, &copy->trail, &copy->in,
+                                           &last, result);
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    rc = NGX_ERROR;
-
-    if (fstat(fd, &sb) == -1) {
-        goto done;
+    if (copy->unsynced) {
+        rc = NGX_DECLINED;
     }
 
-    if (!S_ISREG(sb.st_mode)) {
-        errno = EINVAL;
-        goto done;
+    copy->next = (rc == NGX_OK) ? last : copy->position;
+
+    if (copy->next.seq == 0) {
+
+        /* new, or emptied: not with all that there ever was */
+
+        copy->source = ngx_http_tsface_trail_copy_newest(copy);
+
+    } else {
+        copy->source = ngx_http_tsface_syslog_files_find(&copy->files,
+                                                         &copy->next);
     }
 
-    /* what a full disk left of a line must not spoil the next one */
+    /* it may end with what this trail never had */
 
-    lf = LF;
-
-    if (sb.st_size
-        && ngx_http_tsface_trail_io_read(fd, &lf, 1, sb.st_size - 1) == 1
-        && lf != LF)
+    if (rc == NGX_OK && copy->source != -1 && copy->position.seq
+        && ngx_http_tsface_syslog_search_check(copy->source,
+                                               copy->next.offset, last.seq,
+                                               last.mac)
+           != NGX_OK)
     {
-        lf = LF;
+        ngx_http_tsface_trail_copy_close(&copy->source);
 
-        if (ngx_http_tsface_trail_io_write(fd, &lf, 1, -1) != NGX_OK) {
-            goto done;
+        copy->next = copy->position;
+        copy->source = ngx_http_tsface_syslog_files_find(&copy->files,
+                                                         &copy->next);
+    }
+
+    if (copy->source == -1) {
+        return NGX_DECLINED;
+    }
+
+    copy->position = copy->next;
+
+    return NGX_OK;
+}
+
+
+/* Opens PATH, or what was PATH last, to read it from its beginning; or -1. */
+
+static int
+ngx_http_tsface_trail_copy_newest(ngx_http_tsface_trail_copy_t *copy)
+{
+    size_t                          i;
+    ngx_http_tsface_syslog_file_t  *file;
+
+    if (copy->files.n == 0) {
+        return -1;
+    }
+
+    file = &copy->files.elts[copy->files.n - 1];
+
+    for (i = 0; i < copy->files.n; i++) {
+        if (copy->files.elts[i].current) {
+            file = &copy->files.elts[i];
         }
     }
 
-    if (ngx_http_tsface_trail_io_write(fd, lines, len, -1) != NGX_OK
-        || fdatasync(fd) == -1)
+    ngx_http_tsface_syslog_position_init(&copy->next);
+    ngx_memcpy(copy->next.file, file->mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+
+    return ngx_http_tsface_syslog_files_open(file->name);
+}
+
+
+/* From copy->next on up to end, through as many files as that takes. */
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_follow(ngx_http_tsface_trail_copy_t *copy,
+    const ngx_http_tsface_trail_chain_t *end,
+    ngx_http_tsface_trail_result_t *result)
+{
+    int          fd;
+    uint64_t     size;
+    struct stat  sb;
+
+    if (ngx_http_tsface_trail_io_room(&copy->in,
+                                      NGX_HTTP_TSFACE_TRAIL_COPY_CHUNK)
+        != NGX_OK
+        || ngx_http_tsface_trail_io_room(&copy->out,
+                                         NGX_HTTP_TSFACE_TRAIL_COPY_CHUNK)
+           != NGX_OK)
     {
-        goto done;
+        return ngx_http_tsface_trail_failed(result, "malloc()", "", ENOMEM);
     }
 
-    rc = NGX_OK;
+    copy->len = 0;
 
-done:
+    for ( ;; ) {
 
-    err = errno;
-    (void) close(fd);
-    errno = err;
+        if (fstat(copy->source, &sb) == -1) {
+            return ngx_http_tsface_trail_failed(result, "fstat()", "", errno);
+        }
 
-    return rc;
+        size = (sb.st_ino == end->ino) ? end->size : (uint64_t) sb.st_size;
+
+        if (ngx_http_tsface_trail_copy_scan(copy, size, result) != NGX_OK
+            || ngx_http_tsface_trail_copy_flush(copy, result) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (sb.st_ino == end->ino) {
+            return NGX_OK;
+        }
+
+        fd = ngx_http_tsface_syslog_files_next(&copy->files, &copy->next);
+
+        if (fd == -1) {
+            return NGX_OK;
+        }
+
+        ngx_http_tsface_trail_copy_close(&copy->source);
+        copy->source = fd;
+    }
+}
+
+
+/* From copy->next on up to size, in one file. */
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_scan(ngx_http_tsface_trail_copy_t *copy,
+    uint64_t size, ngx_http_tsface_trail_result_t *result)
+{
+    u_char                           *p, *last;
+    ssize_t                           n;
+    ngx_int_t                         rc;
+    ngx_str_t                         line;
+    ngx_http_tsface_syslog_record_t   record;
+
+    while (copy->next.offset < size) {
+
+        n = ngx_http_tsface_trail_io_read(copy->source, copy->in.data,
+                                   ngx_min(size - copy->next.offset,
+                                           NGX_HTTP_TSFACE_TRAIL_COPY_CHUNK),
+                                   copy->next.offset);
+        if (n == -1) {
+            return ngx_http_tsface_trail_failed(result, "pread()", "", errno);
+        }
+
+        p = copy->in.data;
+        last = p + n;
+
+        while (p < last) {
+
+            rc = ngx_http_tsface_syslog_search_line(p, last, &line, &record);
+
+            if (line.data == NULL) {
+                break;
+            }
+
+            if (rc == NGX_OK && ngx_http_tsface_trail_second_wants(&record)
+                && ngx_http_tsface_trail_copy_line(copy, &line, result)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            p += line.len + 1;
+            copy->next.offset += line.len + 1;
+
+            if (rc == NGX_OK) {
+                copy->next.seq = record.number;
+                ngx_memcpy(copy->next.mac, record.mac.data,
+                           NGX_HTTP_TSFACE_RECORD_MAC_LEN);
+            }
+        }
+
+        if (p == copy->in.data) {
+
+            if (n < NGX_HTTP_TSFACE_TRAIL_COPY_CHUNK) {
+                return NGX_OK;
+            }
+
+            /* no line at all in so many bytes: no trail's */
+
+            copy->next.offset += n;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Its LF is behind it; what was read at once fits in. */
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_line(ngx_http_tsface_trail_copy_t *copy,
+    const ngx_str_t *line, ngx_http_tsface_trail_result_t *result)
+{
+    size_t  len;
+
+    len = line->len + 1;
+
+    if (copy->len + len > copy->out.size
+        && ngx_http_tsface_trail_copy_flush(copy, result) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(copy->out.data + copy->len, line->data, len);
+    copy->len += len;
+
+    return NGX_OK;
+}
+
+
+/* What the trail could still lose must not be elsewhere: it is synced first. */
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_flush(ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result)
+{
+    if (copy->len == 0) {
+        return NGX_OK;
+    }
+
+    if (copy->durable
+        && ngx_http_tsface_trail_copy_sync(copy->source) != NGX_OK)
+    {
+        return ngx_http_tsface_trail_failed(result, "fdatasync(FILE)", "",
+                                            errno);
+    }
+
+    if (ngx_http_tsface_trail_second_write(copy->fd, copy->out.data, copy->len,
+                                           result)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* a failure is told once, and then nobody knows what was lost */
+
+    if (ngx_http_tsface_trail_copy_sync(copy->fd) != NGX_OK) {
+        copy->unsynced = 1;
+        return ngx_http_tsface_trail_failed(result, "fdatasync()", "", errno);
+    }
+
+    copy->unsynced = 0;
+    copy->position = copy->next;
+    copy->len = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_sync(int fd)
+{
+    while (fdatasync(fd) == -1) {
+
+        if (errno != EINTR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_tsface_trail_copy_close(int *fd)
+{
+    if (*fd != -1) {
+        (void) close(*fd);
+        *fd = -1;
+    }
 }

@@ -10,7 +10,6 @@
 #include "ngx_http_tsface_record.h"
 #include "ngx_http_tsface_trail_alive.h"
 #include "ngx_http_tsface_trail_batch.h"
-#include "ngx_http_tsface_trail_copy.h"
 #include "ngx_http_tsface_trail_file.h"
 #include "ngx_http_tsface_trail_io.h"
 #include "ngx_http_tsface_trail_repair.h"
@@ -22,7 +21,6 @@ struct ngx_http_tsface_trail_file_s {
 
     ngx_http_tsface_trail_batch_t  batch;
     ngx_uint_t                     durable;
-    char                          *copy;         /* or NULL */
 
     uint64_t                       rotate;       /* 0: no size */
     uint64_t                       rotate_at;    /* if it failed: not before */
@@ -106,16 +104,10 @@ ngx_http_tsface_trail_file_new(const ngx_http_tsface_trail_file_conf_t *conf)
         seal->signer = conf->signer;
     }
 
-    if (conf->copy) {
-        file->batch.copy = 1;
-        file->copy = ngx_http_tsface_trail_io_name(conf->copy, "");
-    }
-
     if (file->disk.log.name == NULL || file->disk.chain.name == NULL
         || file->disk.torn == NULL || seal->key == NULL
         || (conf->previous && seal->previous == NULL)
         || (conf->signer && seal->signer == NULL)
-        || (conf->copy && file->copy == NULL)
         || ngx_http_tsface_trail_file_dup(&seal->trail, conf->name) != NGX_OK
         || ngx_http_tsface_trail_file_dup(&seal->host, conf->host) != NGX_OK)
     {
@@ -139,8 +131,6 @@ ngx_http_tsface_trail_file_free(ngx_http_tsface_trail_file_t *file)
 
     free(file->batch.seal.trail.data);
     free(file->batch.seal.host.data);
-    free(file->batch.copies.data);
-    free(file->copy);
     free(file->disk.torn);
     free(file->disk.buf.data);
     free(file);
@@ -434,33 +424,17 @@ ngx_http_tsface_trail_file_append(ngx_http_tsface_trail_file_t *file,
 }
 
 
-/*
- * Without the locks: others write while this one waits for the disk.  What is
- * known of elsewhere must be in the trail, so the copies come last.
- */
+/* Without the locks: others write while this one waits for the disk. */
 
 static ngx_int_t
 ngx_http_tsface_trail_file_done(ngx_http_tsface_trail_file_t *file,
     uint64_t size, ngx_http_tsface_trail_result_t *result)
 {
-    ngx_http_tsface_trail_batch_t  *batch;
-
     if (ngx_http_tsface_trail_file_sync(file, size, result) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    batch = &file->batch;
-
-    ngx_memcpy(result->own, batch->own, sizeof(result->own));
-
-    if (batch->copied
-        && ngx_http_tsface_trail_copy(file->copy, batch->copies.data,
-                                      batch->copied)
-           != NGX_OK)
-    {
-        result->flags |= NGX_HTTP_TSFACE_TRAIL_UNCOPIED;
-        result->copy_err = errno;
-    }
+    ngx_memcpy(result->own, file->batch.own, sizeof(result->own));
 
     return NGX_OK;
 }
@@ -479,7 +453,6 @@ static ngx_int_t
 ngx_http_tsface_trail_file_rotate(ngx_http_tsface_trail_file_t *file,
     ngx_http_tsface_trail_chain_t *end, ngx_http_tsface_trail_result_t *result)
 {
-    size_t                          copied;
     ngx_uint_t                      own[NGX_HTTP_TSFACE_RECORD_NTYPES];
     ngx_http_tsface_trail_batch_t  *batch;
     ngx_http_tsface_trail_chain_t   next;
@@ -498,7 +471,6 @@ ngx_http_tsface_trail_file_rotate(ngx_http_tsface_trail_file_t *file,
 
     batch = &file->batch;
 
-    copied = batch->copied;
     ngx_memcpy(own, batch->own, sizeof(own));
     next = *end;
 
@@ -548,7 +520,6 @@ failed:
 
     file->rotate_at = end->size + file->rotate;
 
-    batch->copied = copied;
     ngx_memcpy(batch->own, own, sizeof(own));
 
     result->flags |= NGX_HTTP_TSFACE_TRAIL_LARGE;

@@ -5,7 +5,7 @@
  * A batch of records goes to a trail's file: lock, seal, write, sync, by
  * whichever thread does it.  System calls, record.c and plain memory only, as
  * in all that is below (trail_repair, trail_seal, trail_node, trail_chain,
- * trail_copy, trail_rotate, trail_io): no nginx object is needed to link it,
+ * trail_rotate, trail_io): no nginx object is needed to link it,
  * so that it can be tested alone, and nothing here may be called from two
  * threads at once for one ngx_http_tsface_trail_file_t.
  *
@@ -48,7 +48,7 @@ typedef struct {
     EVP_PKEY         *signer;   /* Ed25519, or NULL: no checkpoints */
     ngx_uint_t        records;  /* at most, from one checkpoint to the next */
     ngx_msec_t        interval; /* the same, as long as records are written */
-    const ngx_str_t  *copy;     /* where checkpoints go too, or NULL */
+    const ngx_str_t  *copy;     /* for trail_copy.h, or NULL */
     off_t             rotate;   /* size at which PATH is renamed, 0: none */
     int               fd;       /* -1, or a descriptor for PATH and for */
     int               chain_fd; /* PATH.chain to fall back to; not owned */
@@ -81,8 +81,7 @@ ngx_int_t ngx_http_tsface_trail_file_open(ngx_http_tsface_trail_file_t *file,
  *
  * A checkpoint is written as well if one is due, which is all that is done if
  * n is 0.  result->due says when to come back for the next.  What goes wrong
- * with the copy of a checkpoint, or with rotation, is no failure of the batch,
- * and told by result->flags.
+ * with rotation is no failure of the batch, and told by result->flags.
  */
 ngx_int_t ngx_http_tsface_trail_file_write(ngx_http_tsface_trail_file_t *file,
     const ngx_str_t *bodies, ngx_uint_t n, ngx_msec_t wait,

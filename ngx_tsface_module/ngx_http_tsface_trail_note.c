@@ -22,9 +22,12 @@
 static void ngx_http_tsface_trail_note(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_t *trail, ngx_shm_zone_t *zone,
     ngx_http_tsface_record_type_e type, const char *reason);
-static ngx_int_t ngx_http_tsface_trail_note_write(ngx_cycle_t *cycle,
-    ngx_http_tsface_trail_t *trail, ngx_http_tsface_record_type_e type,
-    const char *reason, ngx_http_tsface_trail_result_t *result);
+static ngx_int_t ngx_http_tsface_trail_note_write(
+    const ngx_http_tsface_trail_file_conf_t *conf,
+    ngx_http_tsface_record_type_e type, const char *reason,
+    ngx_http_tsface_trail_result_t *result);
+static void ngx_http_tsface_trail_note_copy(ngx_http_tsface_writer_t *w,
+    const ngx_http_tsface_trail_file_conf_t *conf);
 
 
 void
@@ -59,9 +62,10 @@ ngx_http_tsface_trail_note(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     ngx_shm_zone_t *zone, ngx_http_tsface_record_type_e type,
     const char *reason)
 {
-    ngx_uid_t                  user;
-    ngx_core_conf_t           *ccf;
-    ngx_http_tsface_writer_t   w;
+    ngx_uid_t                           user;
+    ngx_core_conf_t                    *ccf;
+    ngx_http_tsface_writer_t            w;
+    ngx_http_tsface_trail_file_conf_t   conf;
 
     if (zone && trail->counts == NULL) {
         trail->counts = ngx_http_tsface_zone_trail(zone, &trail->name);
@@ -76,6 +80,14 @@ ngx_http_tsface_trail_note(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
     w.trail = trail;
     w.log = cycle->log;
     w.since = ngx_current_msec;
+    w.stopped = 1;
+
+    /* one that is about to become a daemon will have another pid */
+
+    ngx_http_tsface_writer_conf(cycle, trail,
+                                type == NGX_HTTP_TSFACE_RECORD_OPEN
+                                && ccf->daemon && !ngx_inherited
+                                ? -1 : ngx_pid, &conf);
 
     user = ngx_http_tsface_trail_user(cycle);
 
@@ -84,8 +96,13 @@ ngx_http_tsface_trail_note(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
         (void) setfsuid(user);
     }
 
-    w.rc = ngx_http_tsface_trail_note_write(cycle, trail, type, reason,
-                                            &w.result);
+    w.rc = ngx_http_tsface_trail_note_write(&conf, type, reason, &w.result);
+
+    /* when it starts that is for the workers to do */
+
+    if (type == NGX_HTTP_TSFACE_RECORD_CLOSE) {
+        ngx_http_tsface_trail_note_copy(&w, &conf);
+    }
 
     if (user != (ngx_uid_t) -1) {
         (void) setfsuid(geteuid());
@@ -106,25 +123,15 @@ ngx_http_tsface_trail_note(ngx_cycle_t *cycle, ngx_http_tsface_trail_t *trail,
 
 
 static ngx_int_t
-ngx_http_tsface_trail_note_write(ngx_cycle_t *cycle,
-    ngx_http_tsface_trail_t *trail, ngx_http_tsface_record_type_e type,
-    const char *reason, ngx_http_tsface_trail_result_t *result)
+ngx_http_tsface_trail_note_write(
+    const ngx_http_tsface_trail_file_conf_t *conf,
+    ngx_http_tsface_record_type_e type, const char *reason,
+    ngx_http_tsface_trail_result_t *result)
 {
-    ngx_int_t                           rc;
-    ngx_core_conf_t                    *ccf;
-    ngx_http_tsface_trail_file_t       *file;
-    ngx_http_tsface_trail_file_conf_t   conf;
+    ngx_int_t                      rc;
+    ngx_http_tsface_trail_file_t  *file;
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-
-    /* one that is about to become a daemon will have another pid */
-
-    ngx_http_tsface_writer_conf(cycle, trail,
-                                type == NGX_HTTP_TSFACE_RECORD_OPEN
-                                && ccf->daemon && !ngx_inherited
-                                ? -1 : ngx_pid, &conf);
-
-    file = ngx_http_tsface_trail_file_new(&conf);
+    file = ngx_http_tsface_trail_file_new(conf);
     if (file == NULL) {
         ngx_memzero(result, sizeof(ngx_http_tsface_trail_result_t));
 
@@ -138,4 +145,20 @@ ngx_http_tsface_trail_note_write(ngx_cycle_t *cycle,
     ngx_http_tsface_trail_file_free(file);
 
     return rc;
+}
+
+
+/* By a thread that is given up if it hangs: the master has to leave. */
+
+static void
+ngx_http_tsface_trail_note_copy(ngx_http_tsface_writer_t *w,
+    const ngx_http_tsface_trail_file_conf_t *conf)
+{
+    if (ngx_http_tsface_writer_copy_init(w, conf) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_tsface_writer_copy_due(w);
+    ngx_http_tsface_writer_copy_stop(w);
+    ngx_http_tsface_writer_copy_free(w);
 }

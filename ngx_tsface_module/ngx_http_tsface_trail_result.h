@@ -25,9 +25,8 @@
 #define NGX_HTTP_TSFACE_TRAIL_STRAY      0x10  /* PATH can't be followed */
 #define NGX_HTTP_TSFACE_TRAIL_FOREIGN    0x20  /* PATH is no trail: untouched */
 #define NGX_HTTP_TSFACE_TRAIL_DELETED    0x40  /* the file before has no name */
-#define NGX_HTTP_TSFACE_TRAIL_UNCOPIED   0x80  /* checkpoints: copy_err */
-#define NGX_HTTP_TSFACE_TRAIL_ROTATED   0x100  /* for its size, by this batch */
-#define NGX_HTTP_TSFACE_TRAIL_LARGE     0x200  /* it can't be: rotate_err */
+#define NGX_HTTP_TSFACE_TRAIL_ROTATED    0x80  /* for its size, by this batch */
+#define NGX_HTTP_TSFACE_TRAIL_LARGE     0x100  /* it can't be: rotate_err */
 
 
 typedef struct {
@@ -41,7 +40,6 @@ typedef struct {
     uint64_t         seq;       /* of the last record written */
     ngx_uint_t       own[NGX_HTTP_TSFACE_RECORD_NTYPES];  /* of the trail's */
     ngx_msec_t       due;       /* until the next one is; 0: none is */
-    ngx_err_t        copy_err;
     ngx_err_t        rotate_err;
 } ngx_http_tsface_trail_result_t;
 

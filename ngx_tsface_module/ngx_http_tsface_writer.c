@@ -27,6 +27,10 @@
 #define NGX_HTTP_TSFACE_WRITER_GUARD         5000
 #define NGX_HTTP_TSFACE_WRITER_STOP          2000
 
+/* until a checkpoint is tried again that could not be written */
+#define NGX_HTTP_TSFACE_WRITER_AGAIN         1000
+#define NGX_HTTP_TSFACE_WRITER_AGAIN_MAX     60000
+
 
 static void ngx_http_tsface_writer_free(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_heap(ngx_log_t *log);
@@ -52,6 +56,7 @@ ngx_http_tsface_writer_cleanup(void *data)
     w->stopped = 1;
 
     ngx_http_tsface_writer_orphans_stop(w);
+    ngx_http_tsface_writer_copy_free(w);
     ngx_http_tsface_writer_drop(&w->waiting);
 
     if (w->post.posted) {
@@ -130,6 +135,7 @@ ngx_http_tsface_writer_start(ngx_http_tsface_writer_t *w)
     w->checkpoint.data = &w->dumb;
     w->checkpoint.log = w->log;
     w->checkpoint.cancelable = 1;
+    w->again = NGX_HTTP_TSFACE_WRITER_AGAIN;
 
     w->task.handler = ngx_http_tsface_writer_thread;
     w->task.ctx = w;
@@ -239,6 +245,8 @@ ngx_http_tsface_writer_stop(ngx_http_tsface_writer_t *w)
                                                 &w->result);
         ngx_http_tsface_writer_report(w);
     }
+
+    ngx_http_tsface_writer_copy_stop(w);
 
     if (w->post.posted) {
         ngx_delete_posted_event(&w->post);
@@ -398,8 +406,18 @@ static void
 ngx_http_tsface_writer_due(ngx_http_tsface_writer_t *w)
 {
     if (w->rc != NGX_OK) {
+
+        /* it may be long until anybody has a record to write */
+
+        if (w->trail->signer && !w->checkpoint.timer_set) {
+            ngx_add_timer(&w->checkpoint, w->again);
+            w->again = ngx_min(2 * w->again, NGX_HTTP_TSFACE_WRITER_AGAIN_MAX);
+        }
+
         return;
     }
+
+    w->again = NGX_HTTP_TSFACE_WRITER_AGAIN;
 
     if (w->result.due == 0) {
 

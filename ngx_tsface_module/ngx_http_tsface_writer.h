@@ -36,6 +36,8 @@ struct ngx_http_tsface_entry_s {
 typedef struct ngx_http_tsface_writer_orphans_s
     ngx_http_tsface_writer_orphans_t;
 
+typedef struct ngx_http_tsface_writer_copy_s  ngx_http_tsface_writer_copy_t;
+
 
 /*
  * In the master, which only holds the descriptors, and in each worker.  Not
@@ -70,12 +72,14 @@ struct ngx_http_tsface_writer_s {
     ngx_atomic_t                       written;
 
     ngx_http_tsface_writer_orphans_t  *orphans;
+    ngx_http_tsface_writer_copy_t     *copy;        /* NULL: none is made */
 
     ngx_msec_t                         since;
     ngx_msec_t                         stray_since;
     ngx_event_t                        post;
     ngx_event_t                        guard;
     ngx_event_t                        checkpoint;  /* when the next is due */
+    ngx_msec_t                         again;       /* or after a failure */
     ngx_connection_t                   dumb;
 
     ngx_uint_t                         lost;   /* since it fails */
@@ -91,7 +95,6 @@ struct ngx_http_tsface_writer_s {
     unsigned                           stopped:1;
     unsigned                           orphan:1;
     unsigned                           wanted:1;    /* a checkpoint is due */
-    unsigned                           uncopied:1;
     unsigned                           large:1;
 };
 
@@ -153,6 +156,31 @@ void ngx_http_tsface_writer_orphans_start(ngx_http_tsface_writer_t *w,
 
 /* w is about to go. */
 void ngx_http_tsface_writer_orphans_stop(ngx_http_tsface_writer_t *w);
+
+
+/*
+ * writer_copy.c: checkpoints in a second place, written there by a thread.  All
+ * but init() do nothing if there is none.
+ */
+
+/* Makes what is needed for it, if conf has a second place. */
+ngx_int_t ngx_http_tsface_writer_copy_init(ngx_http_tsface_writer_t *w,
+    const ngx_http_tsface_trail_file_conf_t *conf);
+
+/*
+ * Something may lack there: it is written as soon as it can be.  If w is
+ * stopped only stop() does that.
+ */
+void ngx_http_tsface_writer_copy_due(ngx_http_tsface_writer_t *w);
+
+/* Since when that is so; 0: it isn't. */
+ngx_msec_t ngx_http_tsface_writer_copy_since(const ngx_http_tsface_writer_t *w);
+
+/* At exit: the same without an event loop, and for two seconds at most. */
+void ngx_http_tsface_writer_copy_stop(ngx_http_tsface_writer_t *w);
+
+/* Frees what init() made, or leaves that to the thread that has it. */
+void ngx_http_tsface_writer_copy_free(ngx_http_tsface_writer_t *w);
 
 
 #endif /* _NGX_HTTP_TSFACE_WRITER_H_INCLUDED_ */

@@ -151,6 +151,10 @@ ngx_http_tsface_writer_orphans_report(
 
     ngx_http_tsface_writer_found(log, trail, &orphans->result);
 
+    if (orphans->result.own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
+        ngx_http_tsface_writer_copy_due(orphans->writer);
+    }
+
     if (stat->closed) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "audit trail \"%V\": %ui intents of workers that are "

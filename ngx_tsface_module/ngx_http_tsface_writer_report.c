@@ -16,7 +16,6 @@
 #define NGX_HTTP_TSFACE_WRITER_STRAY_MIN   1000
 
 
-static void ngx_http_tsface_writer_report_copies(ngx_http_tsface_writer_t *w);
 static void ngx_http_tsface_writer_report_size(ngx_http_tsface_writer_t *w);
 
 
@@ -90,7 +89,10 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
 
     w->last_errno = 0;
 
-    ngx_http_tsface_writer_report_copies(w);
+    if (result->own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
+        ngx_http_tsface_writer_copy_due(w);
+    }
+
     ngx_http_tsface_writer_report_size(w);
 
     if (w->failing) {
@@ -109,42 +111,6 @@ ngx_http_tsface_writer_report(ngx_http_tsface_writer_t *w)
                       "audit trail \"%V\": \"%V\" has a new \"open\" record "
                       "(%s), the last seq is %uL", &trail->name, &trail->path,
                       result->reason, result->seq);
-    }
-}
-
-
-static void
-ngx_http_tsface_writer_report_copies(ngx_http_tsface_writer_t *w)
-{
-    ngx_http_tsface_trail_t         *trail;
-    ngx_http_tsface_trail_result_t  *result;
-
-    trail = w->trail;
-    result = &w->result;
-
-    if (result->flags & NGX_HTTP_TSFACE_TRAIL_UNCOPIED) {
-
-        ngx_http_tsface_zone_trail_uncopied(trail->counts);
-
-        if (!w->uncopied) {
-            w->uncopied = 1;
-
-            ngx_log_error(NGX_LOG_CRIT, w->log, result->copy_err,
-                          "audit trail \"%V\": a checkpoint could not be "
-                          "written to \"%V\"; it is in the trail alone",
-                          &trail->name, &trail->checkpoint_file);
-        }
-
-        return;
-    }
-
-    if (w->uncopied && result->own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
-        w->uncopied = 0;
-
-        ngx_log_error(NGX_LOG_NOTICE, w->log, 0,
-                      "audit trail \"%V\": checkpoints are written to "
-                      "\"%V\" again", &trail->name,
-                      &trail->checkpoint_file);
     }
 }
 

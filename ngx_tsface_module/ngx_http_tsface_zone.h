@@ -89,6 +89,7 @@ typedef struct {
     ngx_uint_t                   bytes;
     ngx_uint_t                   lost;         /* records */
     ngx_uint_t                   uncopied;     /* writes of checkpoints */
+    ngx_uint_t                   copy_lag;     /* seconds that one waits */
     ngx_uint_t                   has_signed;   /* there was a checkpoint, */
     ngx_uint_t                   signed_ago;   /* seconds ago */
     ngx_http_tsface_meter_stat_t commit;       /* its count is of batches */
@@ -274,6 +275,15 @@ void ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,
 /* A write to the second place of checkpoints failed. */
 void ngx_http_tsface_zone_trail_uncopied(
     ngx_http_tsface_zone_trail_t *trail);
+
+/*
+ * That place lacks something since then (ms, not 0); or lacks nothing any more,
+ * since being 0, or what came since then.
+ */
+void ngx_http_tsface_zone_trail_owes(ngx_http_tsface_zone_trail_t *trail,
+    ngx_msec_t since);
+void ngx_http_tsface_zone_trail_copied(ngx_http_tsface_zone_trail_t *trail,
+    ngx_msec_t since);
 
 /* How it is with this worker now: records that wait, and the last error. */
 void ngx_http_tsface_zone_trail_now(ngx_http_tsface_zone_trail_t *trail,

@@ -107,6 +107,7 @@ struct ngx_http_tsface_zone_trail_s {
     ngx_atomic_t                   lost;
     ngx_atomic_t                   uncopied;
     ngx_atomic_t                   signed_at;   /* ms, odd; 0: never */
+    ngx_atomic_t                   owed_since;  /* a copy; ms, odd; 0: none */
     ngx_http_tsface_meter_t        commit;
 
     /* of each worker: those of one that is dead don't count */

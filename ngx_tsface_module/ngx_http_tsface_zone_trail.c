@@ -174,6 +174,26 @@ ngx_http_tsface_zone_trail_uncopied(ngx_http_tsface_zone_trail_t *trail)
 }
 
 
+void
+ngx_http_tsface_zone_trail_owes(ngx_http_tsface_zone_trail_t *trail,
+    ngx_msec_t since)
+{
+    if (trail) {
+        (void) ngx_atomic_cmp_set(&trail->owed_since, 0, since);
+    }
+}
+
+
+void
+ngx_http_tsface_zone_trail_copied(ngx_http_tsface_zone_trail_t *trail,
+    ngx_msec_t since)
+{
+    if (trail) {
+        trail->owed_since = since;
+    }
+}
+
+
 static ngx_uint_t
 ngx_http_tsface_zone_trail_error(ngx_err_t err)
 {
@@ -216,6 +236,7 @@ ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
     ngx_http_tsface_zone_trail_stat_t *stat)
 {
     ngx_uint_t      i;
+    ngx_msec_t      since;
     ngx_msec_int_t  ago;
 
     ngx_memzero(stat, sizeof(ngx_http_tsface_zone_trail_stat_t));
@@ -238,6 +259,13 @@ ngx_http_tsface_zone_trail_stat(const ngx_http_tsface_zone_trail_t *trail,
 
         stat->has_signed = 1;
         stat->signed_ago = (ago > 0) ? ago / 1000 : 0;
+    }
+
+    since = trail->owed_since;
+
+    if (since) {
+        ago = (ngx_msec_int_t) (ngx_current_msec - since);
+        stat->copy_lag = (ago > 0) ? ago / 1000 : 0;
     }
 
     ngx_http_tsface_meter_read(&trail->commit, NGX_HTTP_TSFACE_METER_MS,

@@ -11,11 +11,11 @@
 /* link: ngx_http_tsface_trail_file.c ngx_http_tsface_trail_create.c
          ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
          ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_seal.c
-         ngx_http_tsface_trail_batch.c ngx_http_tsface_trail_copy.c
-         ngx_http_tsface_trail_rotate.c ngx_http_tsface_record_sign.c
-         ngx_http_tsface_trail_io.c ngx_http_tsface_trail_alive.c
-         ngx_http_tsface_record.c ngx_http_tsface_record_text.c
-         ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c */
+         ngx_http_tsface_trail_batch.c ngx_http_tsface_trail_rotate.c
+         ngx_http_tsface_record_sign.c ngx_http_tsface_trail_io.c
+         ngx_http_tsface_trail_alive.c ngx_http_tsface_record.c
+         ngx_http_tsface_record_text.c ngx_http_tsface_record_mac.c
+         ngx_http_tsface_record_line.c */
 
 
 /* as ngx_config.h has them, which comes too late here */

@@ -3,19 +3,19 @@
  * Copyright (C) The ngx_tsface_module authors
  *
  * The trail's own records under faults: keys that change between writers that
- * die, checkpoints in a second place that fails, rotation by size that is
- * killed or refused at each of its steps.  Some system calls are replaced, so
+ * die, checkpoints that are due, rotation by size that is killed or refused at
+ * each of its steps.  Some system calls are replaced, so
  * that each can fail once where it matters.
  */
 
 /* link: ngx_http_tsface_trail_file.c ngx_http_tsface_trail_create.c
          ngx_http_tsface_trail_repair.c ngx_http_tsface_trail_node.c
          ngx_http_tsface_trail_chain.c ngx_http_tsface_trail_seal.c
-         ngx_http_tsface_trail_batch.c ngx_http_tsface_trail_copy.c
-         ngx_http_tsface_trail_rotate.c ngx_http_tsface_trail_alive.c
-         ngx_http_tsface_trail_io.c ngx_http_tsface_record_sign.c
-         ngx_http_tsface_record.c ngx_http_tsface_record_text.c
-         ngx_http_tsface_record_mac.c ngx_http_tsface_record_line.c */
+         ngx_http_tsface_trail_batch.c ngx_http_tsface_trail_rotate.c
+         ngx_http_tsface_trail_alive.c ngx_http_tsface_trail_io.c
+         ngx_http_tsface_record_sign.c ngx_http_tsface_record.c
+         ngx_http_tsface_record_text.c ngx_http_tsface_record_mac.c
+         ngx_http_tsface_record_line.c */
 
 
 /* as ngx_config.h has them, which comes too late here */
@@ -146,9 +146,9 @@ fresh(void)
 /* sign: records between checkpoints, 0: none */
 
 static ngx_http_tsface_trail_file_t *
-opened(int key, int previous, unsigned sign, const char *copy, off_t rotate)
+opened(int key, int previous, unsigned sign, off_t rotate)
 {
-    ngx_str_t                          p, k, b, c, name, host;
+    ngx_str_t                          p, k, b, name, host;
     ngx_http_tsface_trail_file_t      *file;
     ngx_http_tsface_trail_file_conf_t  conf;
 
@@ -179,12 +179,6 @@ opened(int key, int previous, unsigned sign, const char *copy, off_t rotate)
         conf.signer = signer;
         conf.records = sign;
         conf.interval = 3600000;
-    }
-
-    if (copy) {
-        c = bytes(copy, strlen(copy) + 1);
-        c.len--;
-        conf.copy = &c;
     }
 
     file = ngx_http_tsface_trail_file_new(&conf);
@@ -423,9 +417,9 @@ key_changes(void)
     ngx_http_tsface_trail_result_t  result;
 
     fresh();
-    a = opened(0, -1, 0, NULL, 0);
-    b = opened(1, 0, 0, NULL, 0);
-    c = opened(2, -1, 0, NULL, 0);
+    a = opened(0, -1, 0, 0);
+    b = opened(1, 0, 0, 0);
+    c = opened(2, -1, 0, 0);
 
     for (i = 0; i < 3; i++) {
         check(add(a, 2, &result) == NGX_OK, "a");
@@ -469,7 +463,7 @@ killed(void)
         pid = fork();
 
         if (pid == 0) {
-            file = opened(key, key ? 0 : -1, 5, NULL, i % 3 ? 4000 : 0);
+            file = opened(key, key ? 0 : -1, 5, i % 3 ? 4000 : 0);
             rename_kills = (i % 7 == 1);
             write_left = below(9000);
             add(file, 12, NULL);
@@ -480,7 +474,7 @@ killed(void)
         waitpid(pid, &status, 0);
     }
 
-    file = opened(1, 0, 5, NULL, 0);
+    file = opened(1, 0, 5, 0);
     check(add(file, 1, NULL) == NGX_OK, "mended");
     ngx_http_tsface_trail_file_free(file);
 
@@ -508,8 +502,8 @@ rotation(void)
     ngx_http_tsface_trail_result_t  result;
 
     fresh();
-    a = opened(0, -1, 1000, NULL, 3000);
-    b = opened(0, -1, 1000, NULL, 3000);
+    a = opened(0, -1, 1000, 3000);
+    b = opened(0, -1, 1000, 3000);
 
     for (i = 0; i < 60; i++) {
         check(add(i % 3 ? a : b, 7, &result) == NGX_OK, "%s %s", result.call,
@@ -580,7 +574,7 @@ rotation(void)
 
     ngx_http_tsface_trail_file_free(a);
     fresh();
-    a = opened(0, -1, 0, NULL, 3000);
+    a = opened(0, -1, 0, 3000);
     check(add(a, 1, NULL) == NGX_OK, "one");
     sync_errno = EIO;
     check(add(a, 40, &result) == NGX_ERROR && result.err == EIO, "%d",
@@ -609,8 +603,8 @@ chain_lost(void)
 
     for (how = 0; how < 6; how++) {
         fresh();
-        a = opened(0, -1, 5, NULL, 3000);
-        b = opened(0, -1, 5, NULL, 3000);
+        a = opened(0, -1, 5, 3000);
+        b = opened(0, -1, 5, 3000);
 
         for (i = 0, n = 0; n < 3; i++) {
             check(add(i % 2 ? a : b, 7, &result) == NGX_OK, "%s", result.call);
@@ -651,7 +645,7 @@ chain_lost(void)
 
         if (how % 2) {
             ngx_http_tsface_trail_file_free(a);
-            a = opened(0, -1, 5, NULL, 3000);
+            a = opened(0, -1, 5, 3000);
         }
 
         check(add(a, 1, &result) == NGX_OK && result.reason != NULL
@@ -676,19 +670,14 @@ chain_lost(void)
 
 
 static void
-copies(void)
+checkpoints(void)
 {
-    char                            copy[400], line[4096];
-    FILE                           *in;
     seen_t                          seen;
-    unsigned long                   n, bad;
-    struct stat                     sb;
     ngx_http_tsface_trail_file_t   *file;
     ngx_http_tsface_trail_result_t  result;
 
     fresh();
-    snprintf(copy, sizeof(copy), "%s/second", dir);
-    file = opened(0, -1, 10, copy, 5000);
+    file = opened(0, -1, 10, 5000);
 
     check(add(file, 64, &result) == NGX_OK
           && result.own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT] > 6, "%lu",
@@ -717,50 +706,9 @@ copies(void)
     check(strcmp(seen.type, "checkpoint") == 0 && seen.longest <= 10, "%s %lu",
           seen.type, seen.longest);
 
-    /* a trail that can't be written is not known elsewhere */
-
-    check(stat(copy, &sb) == 0, "copies");
-    n = sb.st_size;
-    write_left = 300;
-    write_errno = ENOSPC;
-    check(add(file, 30, &result) == NGX_ERROR && result.err == ENOSPC, "%d",
-          result.err);
-    write_left = -1;
-    check(stat(copy, &sb) == 0 && (unsigned long) sb.st_size == n, "the same");
-
-    /* what has no second place is in the first */
-
-    check(rename(copy, "/dev/null/x") == -1 && unlink(copy) == 0
-          && mkdir(copy, 0700) == 0, "no file");
-    check(add(file, 10, &result) == NGX_OK
-          && (result.flags & NGX_HTTP_TSFACE_TRAIL_UNCOPIED)
-          && result.copy_err == EISDIR, "%d", result.copy_err);
-    rmdir(copy);
-    check(add(file, 10, &result) == NGX_OK
-          && !(result.flags & NGX_HTTP_TSFACE_TRAIL_UNCOPIED), "again");
-
-    /* half a line stays half a line */
-
-    in = fopen(copy, "a");
-    fputs("{\"v\":1,\"se", in);
-    fclose(in);
-    check(add(file, 10, &result) == NGX_OK, "after half a line");
-
-    bad = n = 0;
-    in = fopen(copy, "r");
-
-    while (fgets(line, sizeof(line), in)) {
-        n++;
-        bad += (strstr(line, ",\"type\":\"checkpoint\"") == NULL);
-    }
-
-    fclose(in);
-    check(bad == 1 && n > 2, "%lu of %lu", bad, n);
-
-    see_all(&seen);
     ngx_http_tsface_trail_file_free(file);
 
-    done("checkpoints, and their second place");
+    done("checkpoints that are due");
 }
 
 
@@ -849,7 +797,7 @@ main(void)
     killed();
     rotation();
     chain_lost();
-    copies();
+    checkpoints();
 
     for (i = 0; i < KEYS; i++) {
         ngx_http_tsface_record_key_free(keys[i]);
