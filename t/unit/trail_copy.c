@@ -526,7 +526,7 @@ moved(void)
     add(file, 200);
     checkpoints(&lines);
     known = lines.n;
-    lines.n = 0;
+    drop(&lines);
     take(path, &lines, 0);
     known -= lines.n;
     drop(&lines);

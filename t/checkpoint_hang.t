@@ -1,0 +1,348 @@
+#!/usr/bin/perl
+# The second place of checkpoints hangs, or fails: nobody waits for it.
+# Revokes go on, in the trail as well; what is missing there comes when it
+# answers again, in order, whatever happened to the workers meanwhile: a
+# reload, kill -9, an end.  And a checkpoint that the trail's own disk refused
+# is made by itself when it takes it.  nginx runs with a shim before libc that
+# makes the threads' system calls on these files do what a file says.
+
+use lib 't/lib';
+use TSFace::Test;
+use TSFace::Load;
+
+my $cc = $ENV{CC} || 'gcc';
+plan(skip_all => 'a shim cannot be loaded before the sanitizer or valgrind')
+    if $ENV{TSFACE_SANITIZE} || $ENV{TSFACE_TEST_VALGRIND};
+plan(skip_all => "no compiler: $cc") if system "$cc --version >/dev/null 2>&1";
+
+my $t = TSFace::Test->new(workers => 3, timeout => 300);
+my $dir = $t->dir;
+my $trail = "$dir/trail/trail.jsonl";
+my $second = "$dir/tmp/second/checkpoints";
+$t->allow(qr/audit trail|exited on signal 9/);
+
+mkdir "$dir/tmp/second" or die;
+chown((stat "$dir/tmp")[4, 5], "$dir/tmp/second");
+
+# --- the shim
+
+my $source = $t->write_file('tmp/disk.c', <<'END');
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static volatile struct {
+    int32_t  open_hangs;     /* of the second place */
+    int32_t  write_hangs;
+    int32_t  sync_hangs;
+    int32_t  trail_error;    /* of the trail's write() */
+} *disk;
+
+__attribute__((constructor)) static void
+disk_init(void)
+{
+    int   fd;
+    void  *p;
+
+    fd = syscall(SYS_openat, AT_FDCWD, DISK_FILE, O_RDONLY);
+    if (fd == -1) {
+        _exit(90);
+    }
+
+    p = mmap(NULL, sizeof(*disk), PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+        _exit(91);
+    }
+
+    close(fd);
+    disk = p;
+}
+
+static int
+disk_ends(const char *path, long n, const char *with)
+{
+    long  len;
+
+    len = strlen(with);
+
+    return disk && syscall(SYS_gettid) != getpid()
+           && n > len && memcmp(path + n - len, with, len) == 0;
+}
+
+static int
+disk_is(int fd, const char *with)
+{
+    char     name[64], path[512];
+    ssize_t  n;
+
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    n = readlink(name, path, sizeof(path));
+
+    return disk_ends(path, n, with);
+}
+
+static void
+disk_hangs(volatile int32_t *how)
+{
+    while (*how) {
+        usleep(20000);
+    }
+}
+
+int
+open64(const char *path, int flags, ...)
+{
+    int      mode;
+    va_list  args;
+
+    va_start(args, flags);
+    mode = (flags & O_CREAT) ? va_arg(args, int) : 0;
+    va_end(args);
+
+    if (disk_ends(path, strlen(path), "/checkpoints")) {
+        disk_hangs(&disk->open_hangs);
+    }
+
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+ssize_t
+write(int fd, const void *buf, size_t n)
+{
+    if (disk && disk->write_hangs && disk_is(fd, "/checkpoints")) {
+        disk_hangs(&disk->write_hangs);
+    }
+
+    if (disk && disk->trail_error && disk_is(fd, "/trail.jsonl")) {
+        errno = disk->trail_error;
+        return -1;
+    }
+
+    return syscall(SYS_write, fd, buf, n);
+}
+
+int
+fdatasync(int fd)
+{
+    if (disk && disk->sync_hangs && disk_is(fd, "/checkpoints")) {
+        disk_hangs(&disk->sync_hangs);
+    }
+
+    return syscall(SYS_fdatasync, fd);
+}
+END
+
+my ($code, $output) = $t->run(30, $cc, qw(-shared -fPIC -O1 -Wall -Werror),
+    "-DDISK_FILE=\"$dir/disk\"", '-o', "$dir/disk.so", $source);
+is $code, 0, 'the shim is built' or BAIL_OUT($output);
+
+# disk(): it is well.
+sub disk {
+    my (%o) = @_;
+    open my $fh, '+>>', "$dir/disk" or die "disk: $!\n";
+    close $fh;
+    open $fh, '+<', "$dir/disk" or die "disk: $!\n";
+    syswrite $fh, pack 'l4', map { $o{$_} || 0 }
+        qw(open_hangs write_hangs sync_hangs trail_error);
+    close $fh;
+    return;
+}
+
+disk();
+chmod 0644, "$dir/disk";
+
+my $key = "$dir/secrets/checkpoint.pem";
+($code, $output) = $t->run(30, qw(openssl genpkey -algorithm ed25519 -out),
+    $key);
+die $output if $code;
+$t->secret('checkpoint.pem', $t->read_file($key));
+($code, $output) = $t->run(30, 'openssl', 'pkey', '-in', $key, '-pubout',
+    '-out', "$dir/tmp/checkpoint.pub");
+die $output if $code;
+
+my $conf = <<"END";
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%ZONE%%
+    %%CREDENTIALS%%
+
+    tsface_audit_trail trail {
+        file                $trail;
+        key                 file:$dir/secrets/audit.key;
+        checkpoint_key      file:$key;
+        checkpoint_file     $second;
+        checkpoint_records  10;
+        checkpoint_interval 1s;
+        timeout             2s;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        location / {
+            tsface_pass   sandbox;
+            tsface_caller \$http_x_caller;
+            tsface_audit  trail;
+        }
+        location = /status { tsface_status json; }
+    }
+}
+END
+
+sub start {
+    local $ENV{LD_PRELOAD} = "$dir/disk.so";
+    return $t->start($conf);
+}
+
+sub lines { return $t->read_file($_[0]) =~ /.*\n/g }
+
+sub checkpoints { return grep { /"type":"checkpoint"/ } lines($trail) }
+
+sub status { return http($t->port, 'GET', '/status')->json->{trails}[0] }
+
+sub log_since { return substr $t->error_log, $_[0] }
+
+sub copied { return join('', lines($second)) eq join('', checkpoints()) }
+
+# Revokes under load for so long: all of them answered with 204, and none late.
+sub served {
+    my ($what, $seconds) = @_;
+    my $n = checkpoints();
+    my $load = $t->under_load(
+        ref $seconds ? $seconds : sub { sleep $seconds }, clients => 3,
+        pause => 0.02);
+    is_deeply [ keys %{ $load->{count} } ], [ 204 ], "$what: revokes get 204"
+        or diag explain $load->{count};
+    cmp_ok $load->{slowest}, '<', 1.5, sprintf '%s: the slowest after %.3f s',
+        $what, $load->{slowest};
+    cmp_ok scalar(() = checkpoints()), '>', $n + 2, "$what: with checkpoints";
+    return;
+}
+
+my $tool = $t->audit_tool;
+
+# All of them are there, once, in order.
+sub catches_up {
+    my ($what) = @_;
+    ok $t->wait_for(\&copied, 40), "$what: the second place has all";
+    is_deeply [ lines($second) ], [ checkpoints() ], "$what: in their order"
+        if !copied();
+    my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start', '--key',
+        "$dir/secrets/audit.key", '--public-key', "$dir/tmp/checkpoint.pub",
+        '--checkpoints', $second, $trail);
+    is $exit, 0, "$what: tsface-audit verify" or diag $said;
+    return;
+}
+
+start();
+is $t->revoke('user-1')->status, 204, 'revoked';
+served('well', 1);
+catches_up('well');
+is status()->{checkpoint_failures}, 0, 'well: no failure';
+ok $t->wait_for(sub { status()->{checkpoint_copy_lag_s} == 0 }, 5),
+    'well: nothing waits';
+
+# --- it hangs
+
+for my $call (qw(write sync open)) {
+    my $what = "$call hangs";
+    my $from = length $t->error_log;
+    my $failures = status()->{checkpoint_failures};
+    disk("${call}_hangs" => 1);
+    served($what, 10);
+
+    ok !copied(), "$what: it lacks some";
+    my $status = status();
+    cmp_ok $status->{checkpoint_copy_lag_s}, '>=', 8, "$what: the status says so";
+    cmp_ok $status->{checkpoint_copy_lag_s}, '<', 60, "$what: and for how long";
+    cmp_ok $status->{checkpoint_failures}, '>', $failures, "$what: counted";
+    is $status->{state}, 'ok', "$what: the trail is well";
+    my $late = qr/\[crit\].*"trail": checkpoints have waited \d+ ms for "\Q$second\E"/;
+    my $n = () = log_since($from) =~ /$late/g;
+    ok $n >= 1 && $n <= 3, "$what: said at crit, once by a worker" or diag $n;
+
+    disk();
+    catches_up($what);
+    ok $t->wait_for(sub { (() = log_since($from)
+        =~ /checkpoints are written to "\Q$second\E" again/g) == $n }, 20),
+        "$what: said when it is over";
+    ok $t->wait_for(sub { status()->{checkpoint_copy_lag_s} == 0 }, 5),
+        "$what: nothing waits any more";
+}
+
+# --- a reload meanwhile: the old workers leave
+
+my $from = length $t->error_log;
+disk(open_hangs => 1);
+my @old = $t->workers;
+my $took;
+served('a reload', sub {
+    sleep 1;
+    my $began = time;
+    $t->reload;
+    $took = time - $began;
+    sleep 1;
+});
+ok !(grep { TSFace::Test::alive($_) } @old), 'a reload: the old workers left';
+cmp_ok $took, '<', 10, sprintf 'a reload: after %.1f s', $took;
+like log_since($from), qr/\[crit\].*checkpoints are not in "\Q$second\E" at exit/,
+    'a reload: they say what they leave behind';
+disk();
+catches_up('a reload');
+
+# --- kill -9 meanwhile, of all: those who come after know nothing of it
+
+disk(write_hangs => 1);
+served('kill -9', 2);
+ok !copied(), 'kill -9: it lacks some';
+my @victims = ($t->workers, $t->{master});
+kill 'KILL', delete $t->{master};
+kill 'KILL', @victims;
+$t->wait_for(sub { !grep { TSFace::Test::alive($_) } @victims }, 5);
+disk();
+start();
+catches_up('kill -9');
+
+# --- an end, in order and not
+
+served('an end', 1);
+$t->stop;
+like +(lines($trail))[-2], qr/"type":"close"/, 'an end: the last but one';
+ok copied(), 'an end: the last is in the second place';
+
+start();
+disk(open_hangs => 1);
+served('an end that hangs', 1);
+my $began = time;
+$t->stop;
+cmp_ok time - $began, '<', 12, sprintf 'an end that hangs: after %.1f s',
+    time - $began;
+ok !copied(), 'an end that hangs: it lacks some';
+disk();
+start();
+catches_up('an end that hangs');
+
+# --- a checkpoint that the trail's disk refuses: nobody writes a record
+
+is $t->revoke('user-1')->status, 204, 'the trail fails: revoked';
+my $n = checkpoints();
+my $failures = status()->{failures}{EIO};
+disk(trail_error => 5);
+ok $t->wait_for(sub { status()->{failures}{EIO} >= $failures + 2 }, 20),
+    'the trail fails: a checkpoint is tried again';
+is scalar(() = checkpoints()), $n, 'the trail fails: in vain';
+disk();
+ok $t->wait_for(sub { (() = checkpoints()) > $n }, 20),
+    'the trail fails: over, by itself';
+ok $t->wait_for(sub { status()->{state} eq 'ok' }, 5), 'the status says so';
+like +(lines($trail))[-1], qr/"type":"checkpoint"/, 'it is the last record';
+catches_up('the trail fails');
+
+done_testing;
