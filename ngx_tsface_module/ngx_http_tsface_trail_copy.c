@@ -54,8 +54,13 @@ static ngx_int_t ngx_http_tsface_trail_copy_end(
 static ngx_int_t ngx_http_tsface_trail_copy_locate(
     ngx_http_tsface_trail_copy_t *copy,
     ngx_http_tsface_trail_result_t *result);
+static int ngx_http_tsface_trail_copy_current(
+    ngx_http_tsface_trail_copy_t *copy);
 static int ngx_http_tsface_trail_copy_newest(
     ngx_http_tsface_trail_copy_t *copy);
+static ngx_int_t ngx_http_tsface_trail_copy_list(
+    ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result);
 static ngx_int_t ngx_http_tsface_trail_copy_follow(
     ngx_http_tsface_trail_copy_t *copy,
     const ngx_http_tsface_trail_chain_t *end,
@@ -203,12 +208,6 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
     ngx_int_t                           rc;
     ngx_http_tsface_syslog_position_t   last;
 
-    if (ngx_http_tsface_syslog_files_list(copy->path, &copy->files)
-        != NGX_OK)
-    {
-        return ngx_http_tsface_trail_failed(result, "opendir(DIR)", "", errno);
-    }
-
     rc = ngx_http_tsface_trail_second_last(copy->fd, &copy->trail, &copy->in,
                                            &last, result);
     if (rc == NGX_ERROR) {
@@ -220,6 +219,17 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
     }
 
     copy->next = (rc == NGX_OK) ? last : copy->position;
+
+    copy->source = ngx_http_tsface_trail_copy_current(copy);
+
+    if (copy->source != -1) {
+        copy->position = copy->next;
+        return NGX_OK;
+    }
+
+    if (ngx_http_tsface_trail_copy_list(copy, result) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (copy->next.seq == 0) {
 
@@ -257,6 +267,43 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
 }
 
 
+/* Opens PATH, if next's record is there, as it mostly is; or -1. */
+
+static int
+ngx_http_tsface_trail_copy_current(ngx_http_tsface_trail_copy_t *copy)
+{
+    int                             fd;
+    u_char                          mac[NGX_HTTP_TSFACE_RECORD_MAC_LEN];
+    uint64_t                        offset;
+    ngx_http_tsface_syslog_file_t   file;
+
+    if (copy->next.seq == 0) {
+        return -1;
+    }
+
+    fd = ngx_http_tsface_syslog_files_open(copy->path);
+
+    if (fd == -1) {
+        return -1;
+    }
+
+    if (ngx_http_tsface_syslog_files_first(fd, &file) != NGX_OK
+        || file.seq > copy->next.seq
+        || ngx_http_tsface_syslog_search(fd, copy->next.seq, mac, &offset)
+           != NGX_OK
+        || ngx_memcmp(mac, copy->next.mac, sizeof(mac)) != 0)
+    {
+        (void) close(fd);
+        return -1;
+    }
+
+    ngx_memcpy(copy->next.file, file.mac, sizeof(file.mac));
+    copy->next.offset = offset;
+
+    return fd;
+}
+
+
 /* Opens PATH, or what was PATH last, to read it from its beginning; or -1. */
 
 static int
@@ -281,6 +328,20 @@ ngx_http_tsface_trail_copy_newest(ngx_http_tsface_trail_copy_t *copy)
     ngx_memcpy(copy->next.file, file->mac, NGX_HTTP_TSFACE_RECORD_MAC_LEN);
 
     return ngx_http_tsface_syslog_files_open(file->name);
+}
+
+
+static ngx_int_t
+ngx_http_tsface_trail_copy_list(ngx_http_tsface_trail_copy_t *copy,
+    ngx_http_tsface_trail_result_t *result)
+{
+    if (ngx_http_tsface_syslog_files_list(copy->path, &copy->files)
+        != NGX_OK)
+    {
+        return ngx_http_tsface_trail_failed(result, "opendir(DIR)", "", errno);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -323,6 +384,12 @@ ngx_http_tsface_trail_copy_follow(ngx_http_tsface_trail_copy_t *copy,
 
         if (sb.st_ino == end->ino) {
             return NGX_OK;
+        }
+
+        if (copy->files.n == 0
+            && ngx_http_tsface_trail_copy_list(copy, result) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         fd = ngx_http_tsface_syslog_files_next(&copy->files, &copy->next);

@@ -36,10 +36,10 @@ void ngx_http_tsface_trail_copy_free(ngx_http_tsface_trail_copy_t *copy);
  * of the trail that the file has, in their order; and syncs it.  It is made
  * with mode 0640 if need be.
  *
- * NGX_BUSY: somebody else is at it.  NGX_ERROR: result says why; whole lines
- * that were written stay, and the next call goes on behind them.  Blocks, for
- * as long as the file's disk likes; the trail's lock is held only to look
- * where the trail ends.
+ * NGX_ERROR: result says why; whole lines that were written stay, and the next
+ * call goes on behind them.  Blocks, for as long as the file's disk likes, or
+ * whoever else is at it; the trail's lock is held only to look where the trail
+ * ends.
  */
 ngx_int_t ngx_http_tsface_trail_copy_run(ngx_http_tsface_trail_copy_t *copy,
     ngx_http_tsface_trail_result_t *result);

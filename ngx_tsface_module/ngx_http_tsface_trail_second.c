@@ -23,7 +23,7 @@ static void ngx_http_tsface_trail_second_find(u_char *p, u_char *end,
 /*
  * Opened each time: there are few, and whoever renames the file, or mounts
  * another file system over its directory, need tell nobody.  The lock keeps
- * copies in order, and others out of the file while one hangs in it.  Some
+ * copies in order, and is waited for, so that everybody has his turn.  Some
  * file systems have no locks: there a copy may come twice, which is harmless.
  */
 
@@ -54,10 +54,8 @@ ngx_http_tsface_trail_second_open(const char *name, int *fd,
     fl.l_type = F_WRLCK;
     fl.l_whence = SEEK_SET;
 
-    if (fcntl(*fd, F_OFD_SETLK, &fl) == -1
-        && (errno == EAGAIN || errno == EACCES))
-    {
-        return NGX_BUSY;
+    while (fcntl(*fd, F_OFD_SETLKW, &fl) == -1 && errno == EINTR) {
+        /* void */
     }
 
     return NGX_OK;

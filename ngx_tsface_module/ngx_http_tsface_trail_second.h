@@ -22,8 +22,9 @@
 
 
 /*
- * Opens the file at name, made with mode 0640 if need be, and locks it; *fd is
- * closed by the caller, and -1 if there is none.  NGX_BUSY: it is locked.
+ * Opens the file at name, made with mode 0640 if need be, and locks it, which
+ * takes as long as it takes; *fd is closed by the caller, and -1 if there is
+ * none.
  */
 ngx_int_t ngx_http_tsface_trail_second_open(const char *name, int *fd,
     ngx_http_tsface_trail_result_t *result);

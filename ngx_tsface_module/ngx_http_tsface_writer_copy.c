@@ -20,8 +20,7 @@
 #define NGX_HTTP_TSFACE_WRITER_COPY_LOOK   10
 #define NGX_HTTP_TSFACE_WRITER_COPY_LOOKS  1000
 
-/* from one try to the next; the lock of another worker is not one */
-#define NGX_HTTP_TSFACE_WRITER_COPY_BUSY   250
+/* from a failure to the next try */
 #define NGX_HTTP_TSFACE_WRITER_COPY_TRY    1000
 #define NGX_HTTP_TSFACE_WRITER_COPY_TRIES  30000
 
@@ -317,33 +316,22 @@ ngx_http_tsface_writer_copy_done(ngx_http_tsface_writer_copy_t *c)
         return;
     }
 
-    if (c->rc == NGX_ERROR) {
+    ngx_http_tsface_zone_trail_uncopied(trail->counts);
+    ngx_http_tsface_zone_trail_owes(trail->counts, c->since);
 
-        ngx_http_tsface_zone_trail_uncopied(trail->counts);
+    if (!c->failing) {
+        c->failing = 1;
 
-        if (!c->failing) {
-            c->failing = 1;
-
-            ngx_log_error(NGX_LOG_CRIT, w->log, c->result.err,
-                          "audit trail \"%V\": a checkpoint could not be "
-                          "written to \"%V\", %s failed; it is in the trail "
-                          "alone until it can be", &trail->name,
-                          &trail->checkpoint_file, c->result.call);
-        }
+        ngx_log_error(NGX_LOG_CRIT, w->log, c->result.err,
+                      "audit trail \"%V\": a checkpoint could not be written "
+                      "to \"%V\", %s failed; it is in the trail alone until "
+                      "it can be", &trail->name, &trail->checkpoint_file,
+                      c->result.call);
     }
 
     c->wanted = 1;
 
-    /* by another worker that was quicker, and knew of less */
-
-    ngx_http_tsface_zone_trail_owes(trail->counts, c->since);
-
     if (w->stopped) {
-        return;
-    }
-
-    if (c->rc == NGX_BUSY) {
-        ngx_add_timer(&c->event, NGX_HTTP_TSFACE_WRITER_COPY_BUSY);
         return;
     }
 
@@ -363,7 +351,7 @@ ngx_http_tsface_writer_copy_since(const ngx_http_tsface_writer_t *w)
 void
 ngx_http_tsface_writer_copy_stop(ngx_http_tsface_writer_t *w)
 {
-    ngx_msec_t                      waited, step;
+    ngx_msec_t                      waited;
     ngx_http_tsface_writer_copy_t  *c;
 
     c = w->copy;
@@ -377,10 +365,8 @@ ngx_http_tsface_writer_copy_stop(ngx_http_tsface_writer_t *w)
     }
 
     for (waited = 0; waited < NGX_HTTP_TSFACE_WRITER_COPY_STOP;
-         waited += step)
+         waited += 5)
     {
-        step = 5;
-
         if (!ngx_http_tsface_writer_copy_runs(c)) {
 
             if (!c->wanted) {
@@ -389,12 +375,8 @@ ngx_http_tsface_writer_copy_stop(ngx_http_tsface_writer_t *w)
 
             /* what failed just now would fail once more */
 
-            if (waited && c->rc == NGX_ERROR) {
+            if (waited && c->rc != NGX_OK) {
                 break;
-            }
-
-            if (waited && c->rc == NGX_BUSY) {
-                step = 50;
             }
 
             ngx_http_tsface_writer_copy_start(c);
@@ -406,7 +388,7 @@ ngx_http_tsface_writer_copy_stop(ngx_http_tsface_writer_t *w)
             break;
         }
 
-        ngx_msleep(step);
+        ngx_msleep(5);
     }
 
     ngx_log_error(NGX_LOG_CRIT, w->log, 0,
