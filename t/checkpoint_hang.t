@@ -205,7 +205,7 @@ sub lines { return $t->read_file($_[0]) =~ /.*\n/g }
 
 sub checkpoints { return grep { /"type":"checkpoint"/ } lines($trail) }
 
-sub status { return http($t->port, 'GET', '/status')->json->{trails}[0] }
+sub status { return $t->status_json->{trails}[0] }
 
 sub log_since { return substr $t->error_log, $_[0] }
 
@@ -302,10 +302,7 @@ catches_up('a reload');
 disk(write_hangs => 1);
 served('kill -9', 2);
 ok !copied(), 'kill -9: it lacks some';
-my @victims = ($t->workers, $t->{master});
-kill 'KILL', delete $t->{master};
-kill 'KILL', @victims;
-$t->wait_for(sub { !grep { TSFace::Test::alive($_) } @victims }, 5);
+$t->kill_all;
 disk();
 start();
 catches_up('kill -9');
