@@ -260,11 +260,13 @@ for my $call (qw(write sync open)) {
 
     ok !copied(), "$what: it lacks some";
     my $status = status();
-    cmp_ok $status->{checkpoint_copy_lag_s}, '>=', 6, "$what: the status says so";
-    cmp_ok $status->{checkpoint_copy_lag_s}, '<', 60, "$what: and for how long";
+    my $lag = $status->{checkpoint_copy_lag_s};
+    cmp_ok $lag, '>=', 6, "$what: the status says so";
+    cmp_ok $lag, '<', 60, "$what: and for how long";
     cmp_ok $status->{checkpoint_failures}, '>', $failures, "$what: counted";
     is $status->{state}, 'ok', "$what: the trail is well";
-    my $late = qr/\[crit\].*"trail": checkpoints have waited \d+ ms for "\Q$second\E"/;
+    my $late = qr/\[crit\].*"trail":\ checkpoints\ have\ waited\ \d+\ ms
+        \ for\ "\Q$second\E"/x;
     my $n = () = log_since($from) =~ /$late/g;
     ok $n >= 1 && $n <= 3, "$what: said at crit, once by a worker" or diag $n;
 
@@ -292,7 +294,8 @@ served('a reload', sub {
 });
 ok !(grep { TSFace::Test::alive($_) } @old), 'a reload: the old workers left';
 cmp_ok $took, '<', 12, sprintf 'a reload: after %.1f s', $took;
-like log_since($from), qr/\[crit\].*checkpoints are not in "\Q$second\E" at exit/,
+like log_since($from),
+    qr/\[crit\].*checkpoints are not in "\Q$second\E" at exit/,
     'a reload: they say what they leave behind';
 disk();
 catches_up('a reload');
