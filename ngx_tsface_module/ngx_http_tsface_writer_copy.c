@@ -77,6 +77,10 @@ ngx_http_tsface_writer_copy_init(ngx_http_tsface_writer_t *w,
     ngx_http_tsface_writer_copy_t  *c;
 
     if (conf->copy == NULL) {
+
+        /* there may have been one, before a reload, that lacked something */
+
+        ngx_http_tsface_zone_trail_copied(w->trail->counts, 0);
         return NGX_OK;
     }
 
