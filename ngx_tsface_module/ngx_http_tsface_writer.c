@@ -237,13 +237,19 @@ ngx_http_tsface_writer_stop(ngx_http_tsface_writer_t *w)
     /* the others may have nothing to write for a long time */
 
     if (w->rc == NGX_OK && w->result.due) {
-        w->n = 0;
+
+        /* of nothing: what the last batch had, and took, was counted */
+
+        ngx_http_tsface_writer_batch(w);
+
         w->rc = ngx_http_tsface_trail_file_note(w->file,
                                                 NGX_HTTP_TSFACE_RECORD_CLOSE,
                                                 NULL,
                                                 NGX_HTTP_TSFACE_WRITER_STOP,
                                                 &w->result);
         ngx_http_tsface_writer_report(w);
+
+        w->busy = 0;
     }
 
     ngx_http_tsface_writer_copy_stop(w);

@@ -383,6 +383,22 @@ ok copied(), 'which is in the second place by then';
 is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
     $trail), 0, 'whole' or diag $t->said;
 
+# what they wrote before is not counted again, nor is the time since then
+
+my $counted = http($t->port, 'GET', '/status')->json->{trails}[0];
+$t->revoke("user-$_") for 1 .. 5;
+sleep 3;
+$t->reload;
+is +($t->records)[-1]{type}, 'checkpoint', 'another one when they leave';
+$status = http($t->port, 'GET', '/status')->json->{trails}[0];
+is $status->{types}{outcome} - $counted->{types}{outcome}, 5,
+    'a record is counted once';
+is $status->{commit_latency_ms}{buckets}{2500}
+    - $counted->{commit_latency_ms}{buckets}{2500},
+    $status->{commit_latency_ms}{count}
+    - $counted->{commit_latency_ms}{count},
+    'and no batch took seconds';
+
 # --- the trail has another name after a reload, and the same file
 
 my $renamed = conf() =~ s/(tsface_audit(?:_trail)?\s+)trail\b/$1renamed/gr;
