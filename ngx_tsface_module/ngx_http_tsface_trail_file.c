@@ -269,16 +269,16 @@ ngx_http_tsface_trail_file_amend(ngx_http_tsface_trail_file_t *file,
 
     ngx_http_tsface_trail_file_unlock(file);
 
+    if (rc == NGX_OK && result->bytes) {
+        rc = ngx_http_tsface_trail_file_done(file, end.size, result);
+    }
+
     if (rc != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) {
-        return NGX_DECLINED;
-    }
-
-    return work.n ? ngx_http_tsface_trail_file_done(file, end.size, result)
-                  : NGX_OK;
+    return (result->flags & NGX_HTTP_TSFACE_TRAIL_SHRUNK) ? NGX_DECLINED
+                                                          : NGX_OK;
 }
 
 

@@ -127,7 +127,7 @@ ngx_http_tsface_trail_orphan_close(ngx_http_tsface_trail_orphan_t *orphan,
     ngx_http_tsface_trail_result_t *result)
 {
     ngx_int_t                             rc;
-    ngx_uint_t                            closed;
+    ngx_uint_t                            i, closed;
     ngx_http_tsface_trail_result_t        again;
 
     ngx_memzero(stat, sizeof(ngx_http_tsface_trail_orphan_stat_t));
@@ -154,6 +154,10 @@ ngx_http_tsface_trail_orphan_close(ngx_http_tsface_trail_orphan_t *orphan,
         }
 
         stat->bytes += again.bytes;
+
+        for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
+            stat->own[i] += again.own[i];
+        }
 
         /* with an "open" record: the first one finds what a crash has left */
 

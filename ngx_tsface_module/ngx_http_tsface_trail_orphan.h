@@ -27,7 +27,8 @@ typedef struct ngx_http_tsface_trail_orphan_s  ngx_http_tsface_trail_orphan_t;
 
 typedef struct {
     ngx_uint_t       closed;    /* intents that were given an outcome */
-    size_t           bytes;     /* that this took */
+    size_t           bytes;     /* that this took, with these around them: */
+    ngx_uint_t       own[NGX_HTTP_TSFACE_RECORD_NTYPES];
     ngx_uint_t       alive;     /* whose writers live */
     ngx_uint_t       left_out;  /* more than are kept in memory */
 } ngx_http_tsface_trail_orphan_stat_t;

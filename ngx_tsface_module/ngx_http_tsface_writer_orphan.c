@@ -145,13 +145,12 @@ ngx_http_tsface_writer_orphans_report(
                    "writers, %ui left out", &trail->name, stat->closed,
                    stat->alive, stat->left_out);
 
-    ngx_http_tsface_zone_trail_orphaned(trail->counts, stat->closed,
-                                        orphans->result.reason ? 1 : 0,
+    ngx_http_tsface_zone_trail_orphaned(trail->counts, stat->closed, stat->own,
                                         stat->bytes);
 
     ngx_http_tsface_writer_found(log, trail, &orphans->result);
 
-    if (orphans->result.own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
+    if (stat->own[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
         ngx_http_tsface_writer_copy_due(orphans->writer);
     }
 

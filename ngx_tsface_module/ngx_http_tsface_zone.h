@@ -264,9 +264,9 @@ ngx_http_tsface_zone_trail_t *ngx_http_tsface_zone_trail(ngx_shm_zone_t *zone,
 void ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
     const ngx_uint_t *records, size_t bytes, ngx_msec_t took);
 
-/* Intents of dead workers got n outcomes, behind so many "open" records. */
+/* Intents of dead workers got n outcomes, among so many of the trail's own. */
 void ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
-    ngx_uint_t n, ngx_uint_t opens, size_t bytes);
+    ngx_uint_t n, const ngx_uint_t *own, size_t bytes);
 
 /* A batch failed, and with it so many records.  err may be QUEUE_FULL. */
 void ngx_http_tsface_zone_trail_failed(ngx_http_tsface_zone_trail_t *trail,

@@ -13,6 +13,9 @@
 
 static ngx_http_tsface_zone_trail_t *ngx_http_tsface_zone_trail_find(
     ngx_http_tsface_zone_t *zone, const ngx_str_t *name);
+static void ngx_http_tsface_zone_trail_add(
+    ngx_http_tsface_zone_trail_t *trail, const ngx_uint_t *records,
+    size_t bytes);
 static ngx_uint_t ngx_http_tsface_zone_trail_error(ngx_err_t err);
 
 
@@ -108,11 +111,35 @@ void
 ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
     const ngx_uint_t *records, size_t bytes, ngx_msec_t took)
 {
-    ngx_uint_t  i;
+    if (trail) {
+        ngx_http_tsface_zone_trail_add(trail, records, bytes);
+        ngx_http_tsface_meter_add(&trail->commit, (uint64_t) took * 1000);
+    }
+}
 
+
+void
+ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
+    ngx_uint_t n, const ngx_uint_t *own, size_t bytes)
+{
     if (trail == NULL) {
         return;
     }
+
+    ngx_http_tsface_zone_trail_add(trail, own, bytes);
+
+    (void) ngx_atomic_fetch_add(&trail->orphaned, (ngx_atomic_int_t) n);
+    (void) ngx_atomic_fetch_add(
+                           &trail->records[NGX_HTTP_TSFACE_RECORD_OUTCOME],
+                           (ngx_atomic_int_t) n);
+}
+
+
+static void
+ngx_http_tsface_zone_trail_add(ngx_http_tsface_zone_trail_t *trail,
+    const ngx_uint_t *records, size_t bytes)
+{
+    ngx_uint_t  i;
 
     for (i = 0; i < NGX_HTTP_TSFACE_RECORD_NTYPES; i++) {
         if (records[i]) {
@@ -128,26 +155,6 @@ ngx_http_tsface_zone_trail_written(ngx_http_tsface_zone_trail_t *trail,
     if (records[NGX_HTTP_TSFACE_RECORD_CHECKPOINT]) {
         trail->signed_at = ngx_current_msec | 1;
     }
-
-    ngx_http_tsface_meter_add(&trail->commit, (uint64_t) took * 1000);
-}
-
-
-void
-ngx_http_tsface_zone_trail_orphaned(ngx_http_tsface_zone_trail_t *trail,
-    ngx_uint_t n, ngx_uint_t opens, size_t bytes)
-{
-    if (trail == NULL) {
-        return;
-    }
-
-    (void) ngx_atomic_fetch_add(&trail->orphaned, (ngx_atomic_int_t) n);
-    (void) ngx_atomic_fetch_add(
-                           &trail->records[NGX_HTTP_TSFACE_RECORD_OUTCOME],
-                           (ngx_atomic_int_t) n);
-    (void) ngx_atomic_fetch_add(&trail->records[NGX_HTTP_TSFACE_RECORD_OPEN],
-                                (ngx_atomic_int_t) opens);
-    (void) ngx_atomic_fetch_add(&trail->bytes, (ngx_atomic_int_t) bytes);
 }
 
 

@@ -415,4 +415,43 @@ is $t->audit('verify', '--from-start', @key, @public, '--checkpoints', $second,
     "$dir/tmp/cut"), 1, 'cut behind a checkpoint of the other name';
 like $t->said, qr/cut: a checkpoint of seq \d+ is known/, 'it says so';
 
+# --- the outcomes of workers that were killed, which others write
+
+$t->allow(qr/exited on signal 9/);
+$t->reload(conf(more => 'checkpoint_records 10; checkpoint_interval 1h;'));
+my %there;
+$there{$_->{type}}++ for $t->records;
+$counted = http($t->port, 'GET', '/status')->json->{trails}[0];
+my @users = map { "killed-$_" } 1 .. 12;
+my $seen = () = $sandbox->revokes;
+$sandbox->fault(kind => 'delay', path => 'revoke', ms => 15_000, user => $_)
+    for @users;
+my @sockets = map {
+    my $socket = connect_to($t->port);
+    syswrite $socket, TSFace::HTTP::build_request('POST',
+        '/v1/users/face/revoke', json => { user_id => $_ },
+        headers => [ 'X-Caller', 'one' ]);
+    $socket;
+} @users;
+ok $t->wait_for(sub { $seen + @users <= (() = $sandbox->revokes) }, 20),
+    'revokes that the endpoint has not answered';
+my $before = () = checkpoints();
+kill 'KILL', $t->workers;
+ok $t->wait_for(sub { @users <= grep { ($_->{reason} || '') eq 'orphaned' }
+    $t->records }, 20), 'their workers are killed: others write outcomes';
+my @signed = checkpoints();
+cmp_ok scalar @signed, '>', $before, 'and a checkpoint';
+
+my %now;
+$now{$_->{type}}++ for $t->records;
+$t->wait_for(sub {
+    $status = http($t->port, 'GET', '/status')->json->{trails}[0];
+    $status->{orphans} >= @users }, 10);
+is_deeply { map { $_ => $status->{types}{$_} - $counted->{types}{$_} }
+    keys %{ $status->{types} } },
+    { map { $_ => ($now{$_} || 0) - ($there{$_} || 0) }
+    keys %{ $status->{types} } }, 'the status counts all of them';
+ok $t->wait_for(sub { (lines($second))[-1] eq "$signed[-1]{_line}\n" }, 10),
+    'the second place has it, too';
+
 done_testing;
