@@ -234,7 +234,10 @@ sub recovers {
     ok $t->wait_for(sub { !trail('trail')->{failing_workers}
         || !$t->revoke('user-1') }, 10), "$what: no worker fails any more";
 
-    is_deeply [ map { $_->{request_id} } $t->open_intents ], [],
+    # the other worker may be about to write the refusals of those that hung
+    my @open;
+    $t->wait_for(sub { !(@open = $t->open_intents) }, 10);
+    is_deeply [ map { $_->{request_id} } @open ], [],
         "$what: no intent is open";
 
     my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start', '--key',

@@ -11,6 +11,7 @@ use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 use TSFace::Tool;
+use TSFace::Wait 'wait_for';
 
 my $tool = TSFace::Tool->new;
 my $dir = $tool->dir;
@@ -61,13 +62,8 @@ sub follow {
 sub shows {
     my ($want, $what) = @_;
 
-    my $until = time + $patience;
-    my $is = '';
-    while (time < $until) {
-        $is = $tool->read($out);
-        last if $is eq $want;
-        sleep 0.02;
-    }
+    my $is;
+    wait_for(sub { ($is = $tool->read($out)) eq $want }, $patience);
 
     is $is, $want, $what or diag $tool->read($err);
     $patience = 2 if $is ne $want;
@@ -77,11 +73,7 @@ sub shows {
 sub says {
     my ($want, $what) = @_;
 
-    my $until = time + $patience;
-    while (time < $until && $tool->read($err) !~ $want) {
-        sleep 0.02;
-    }
-
+    wait_for(sub { $tool->read($err) =~ $want }, $patience);
     like $tool->read($err), $want, $what or $patience = 2;
     return;
 }
@@ -138,15 +130,14 @@ shows($table[0] . $table[-1], 'a table');
 stop('TERM');
 
 follow(@key, '--format', 'cef', '--lines', 0, $file);
-sleep 0.5;
+ok $tool->wait_asleep($pid, 20), 'it waits for what comes';
 $tool->append($file, more());
-my $until = time + 20;
-sleep 0.02 while time < $until && $tool->read($out) !~ /\n/;
+wait_for(sub { $tool->read($out) =~ /\n/ }, 20);
 like $tool->read($out), qr/\ACEF:0\|.* externalId=32 .*\n\z/, 'as events';
 stop('TERM');
 
 follow(@json, '--limit', 2, '--lines', 1, $file);
-sleep 0.5;
+ok $tool->wait_asleep($pid, 20), 'it waits for more';
 $tool->append($file, more());
 is stop(), 0, '--limit ends it';
 is $tool->read($out), join('', ($trail->lines)[-2, -1]), 'after so many';
@@ -223,8 +214,7 @@ for my $try (1 .. 8) {
     sleep 0.1;
     rename $file, "$file.2" or die $!;
     $tool->write($file, $line = more());
-    $until = time + 5;
-    sleep 0.02 while time < $until && $tool->read($out) !~ /\Q$line\E/;
+    wait_for(sub { $tool->read($out) =~ /\Q$line\E/ }, 5);
     stop('TERM');
     $is = $tool->read($out);
     last if $is eq join '', $trail->lines;

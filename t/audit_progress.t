@@ -7,7 +7,7 @@ use warnings;
 
 use FindBin;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes 'sleep';
 
 use lib "$FindBin::Bin/lib";
 use TSFace::Tool;
@@ -103,14 +103,9 @@ sub memory {
     $pipe->flush;
 
     # it has read all when the pipe is empty, and then sleeps
-    my $kb = 0;
-    my $until = time + 30;
-    while (time < $until) {
-        sleep 0.1;
-        my ($state) = $tool->read("/proc/$pid/stat") =~ /\) (\S)/;
-        ($kb) = $tool->read("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m;
-        last if $state eq 'S';
-    }
+    sleep 0.1;
+    $tool->wait_asleep($pid, 30);
+    my ($kb) = $tool->read("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m;
     close $pipe;
     is $? & 127, 0, "@command ends" =~ s/\Q$dir\E/.../gr;
 

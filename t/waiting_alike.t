@@ -50,16 +50,21 @@ sub waiting {
         @{ http($t->port, 'GET', '/status')->json->{credentials} };
 }
 
+# Until so many wait for each.
+sub waits {
+    my ($want, $what) = @_;
+    my $is;
+    $t->wait_for(sub { ($is = waiting()) eq $want }, 5);
+    return is $is, $want, $what;
+}
+
 sleep 1;
 my @patient = map { request('patient') } 1 .. 8;
-sleep 0.5;
-is waiting(), 'patient=8 hasty=8', 'eight wait for one name';
+waits 'patient=8 hasty=8', 'eight wait for one name';
 my $hasty = request('hasty');
-sleep 0.3;
-is waiting(), 'patient=9 hasty=9', 'and one for the other';
+waits 'patient=9 hasty=9', 'and one for the other';
 readline $hasty;
-sleep 0.3;
-is waiting(), 'patient=8 hasty=8', 'which has gone';
+waits 'patient=8 hasty=8', 'which has gone';
 like scalar(readline $_), qr/^HTTP\/1.1 503 /, 'no token' for @patient;
 is waiting(), 'patient=0 hasty=0', 'nobody waits any more';
 

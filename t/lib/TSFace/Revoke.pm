@@ -79,7 +79,14 @@ sub records {
 
     my $file = $o{file} || "$self->{dir}/trail/trail.jsonl";
     my $key = $o{key} || $self->read_file('secrets/audit.key');
-    my ($records, $wrong) = TSFace::Trail::read_trail($file, $key);
+
+    # The end may be half a batch that is being written just now: one write()
+    # is not one step for those who read meanwhile.
+    my ($records, $wrong);
+    $self->wait_for(sub {
+        ($records, $wrong) = TSFace::Trail::read_trail($file, $key);
+        return !grep { /^the last line has no end/ } @$wrong;
+    }, 2);
     $self->problem("trail: $_") for @$wrong;
 
     my @records = @$records;

@@ -42,6 +42,7 @@ use TSFace::HTTP qw(http raw_http connect_to read_answer read_request
 use TSFace::Peers;
 use TSFace::Revoke;
 use TSFace::Status;
+use TSFace::Wait ();
 
 our $ROOT = dirname(dirname(dirname(dirname(abs_path(__FILE__)))));
 
@@ -389,17 +390,11 @@ sub wait_pid {
 }
 
 
-# Polls until the code returns true: its value, or false when time is up.
+# See TSFace::Wait.
 
 sub wait_for {
     my ($self, $code, $seconds) = @_;
-
-    my $end = time() + ($seconds || 10) * $self->{slow};
-    for ( ;; ) {
-        my $value = $code->();
-        return $value if $value || time() > $end;
-        sleep 0.02;
-    }
+    return TSFace::Wait::wait_for($code, ($seconds || 10) * $self->{slow});
 }
 
 

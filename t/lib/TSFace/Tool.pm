@@ -20,6 +20,7 @@ use File::Temp 'tempdir';
 use JSON::PP ();
 
 use TSFace::Trail ();
+use TSFace::Wait 'wait_for';
 
 our $ROOT = dirname(dirname(dirname(dirname(abs_path(__FILE__)))));
 
@@ -140,6 +141,19 @@ sub start {
     open STDOUT, '>', $out or die "$out: $!\n";
     open STDERR, '>', $err or die "$err: $!\n";
     exec $self->{program}, @arguments or exit 127;
+}
+
+# Waits until a process that was started has read all there is, and sleeps: a
+# slow one may not run the program yet, but what began it.
+sub wait_asleep {
+    my ($self, $pid, $seconds) = @_;
+
+    my $old = readlink "/proc/$$/exe";
+    return wait_for(sub {
+        my $exe = readlink "/proc/$pid/exe";
+        return defined $exe && $exe ne $old
+            && $self->read("/proc/$pid/stat") =~ /\) S/;
+    }, $seconds);
 }
 
 

@@ -1,0 +1,26 @@
+package TSFace::Wait;
+
+# Polls instead of sleeping for as long as it should take.
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use Time::HiRes qw(sleep time);
+
+our @EXPORT_OK = qw(wait_for);
+
+# Polls until the code returns true: its value, or false when time is up.
+
+sub wait_for {
+    my ($code, $seconds) = @_;
+
+    my $end = time() + $seconds;
+    for ( ;; ) {
+        my $value = $code->();
+        return $value if $value || time() > $end;
+        sleep 0.02;
+    }
+}
+
+1;
