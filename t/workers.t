@@ -8,7 +8,7 @@ use TSFace::Test;
 use TSFace::Load;
 
 my $workers = 4;
-my $t = TSFace::Test->new(workers => $workers, timeout => 120);
+my $t = TSFace::Test->new(workers => $workers, timeout => 180);
 my $sandbox = $t->sandbox;
 $t->allow(qr/exited on signal 9/);
 
@@ -25,8 +25,8 @@ http {
         %%ENDPOINT%%
         %%CLIENT%%
         min_interval     200ms;
-        exchange_timeout 4s;
-        token_wait       15s;
+        exchange_timeout 10s;
+        token_wait       25s;
     }
 
     server {
@@ -77,7 +77,7 @@ sleep 0.3;
 my $n = exchanges();
 my $seen = () = $sandbox->revokes;
 $sandbox->revoke_tokens;
-$sandbox->fault(kind => 'delay', path => 'revoke', ms => 500, count => 60);
+$sandbox->fault(kind => 'delay', path => 'revoke', ms => 3000, count => 60);
 @answers = $t->burst(60);
 is_deeply statuses(1, @answers), { '204/2' => 60 },
     'refused: each is replayed once, callers see 204';
@@ -155,7 +155,7 @@ for my $kill (1, 0) {
 
     restart();
     $t->stop;
-    $sandbox->fault(kind => 'delay', path => 'token', ms => 3500);
+    $sandbox->fault(kind => 'delay', path => 'token', ms => 9000);
     $n = exchanges();
     $t->start;
     $t->wait_for(sub { exchanges() > $n }, 5);
@@ -170,7 +170,7 @@ for my $kill (1, 0) {
         return if !$kill;
         sleep 0.2;
         kill 'KILL', $victim;
-    }, timeout => $kill ? 10 : 8);
+    }, timeout => $kill ? 10 : 16);
     my $took = time() - $start;
 
     my @good = grep { $_->status == 204 } @answers;
@@ -182,7 +182,8 @@ for my $kill (1, 0) {
     is exchanges(), $n + 2, 'for one exchange more';
 
     if ($kill) {
-        cmp_ok $took, '<', 1.5 * $t->{slow}, sprintf 'after %.1f s', $took;
+        # no lease has to run out for that
+        cmp_ok $took, '<', 6 * $t->{slow}, sprintf 'after %.1f s', $took;
         $t->wait_for(sub { $t->workers == $workers }, 5);
     } else {
         # Its lease has run out, the answer has come meanwhile: too late.

@@ -111,7 +111,7 @@ sub new {
 
     $self->secret('audit.key', 'k3y-of-the-audit-trail-' . 'x' x 32);
 
-    my $seconds = $ENV{TSFACE_TEST_TIMEOUT} || $o{timeout} || 90;
+    my $seconds = $ENV{TSFACE_TEST_TIMEOUT} || $o{timeout} || 180;
     $SIG{ALRM} = sub {
         Test::More::diag("$0: still running after $seconds s: stopped");
         Test::More::diag($_->error_log_tail) for @all;
