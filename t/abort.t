@@ -143,7 +143,7 @@ is $t->revoke('user-1')->status, 204, 'a good one, for the token';
 # --- while the endpoint thinks
 
 survives('attempt', begin => sub {
-    $sandbox->fault(kind => 'delay', path => 'revoke', ms => 1500);
+    $sandbox->fault(kind => 'delay', path => 'revoke', ms => 3000);
 });
 
 # --- while another token is fetched: for a replay, and for a first attempt
@@ -151,7 +151,7 @@ survives('attempt', begin => sub {
 for my $reset (0, 1) {
     my $how = $reset ? 'RST' : 'FIN';
     sleep 0.2;
-    $sandbox->fault(kind => 'delay', path => 'token', ms => 2000);
+    $sandbox->fault(kind => 'delay', path => 'token', ms => 4000);
     my $exchanges = () = $sandbox->exchanges;
     my $outcomes = () = $t->records(type => qr/outcome/);
     my $seen = () = $sandbox->revokes;

@@ -79,7 +79,12 @@ sub conf {
 http {
     %%HTTP%%
     %%ZONE%%
-    %%TRAIL%%
+    tsface_audit_trail trail {
+        file       %%DIR%%/trail/trail.jsonl;
+        key        file:%%DIR%%/secrets/audit.key;
+        durability write;
+        timeout    20s;
+    }
 $blocks
     server {
         listen 127.0.0.1:%%PORT_0%% reuseport;

@@ -57,6 +57,7 @@ http {
         key             file:$dir/secrets/audit.key;
         checkpoint_key  file:$dir/secrets/$key.pem;
         checkpoint_file $second;
+        timeout         20s;
         $more
     }
 

@@ -59,12 +59,17 @@ sub kill_master {
     return @orphans + 1;
 }
 
+sub seen { return scalar(() = $t->read_file('sandbox.jsonl')
+    =~ /"name":"revoke/g) }
+
 my $load = $t->load(clients => 4,
     tokens => [ map { $sandbox->user_token("user-$_") } 1 .. 4 ]);
 
 my ($killed, $masters, $turn) = (0, 0, 0);
 while ($killed < $kills) {
     sleep 0.02 + rand 0.4;
+    # a slow machine is to have something done between two of them
+    $t->wait_for(sub { seen() > 5 * $killed }, 10);
     $sandbox->revoke_tokens(sub => 'sandbox-client') if ++$turn % 3 == 0;
 
     if ($killed >= ($masters + 1) * $kills / 3) {

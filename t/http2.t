@@ -23,7 +23,7 @@ http {
     %%CREDENTIALS%%
     %%TRAIL%%
 
-    tsface_limit_zone \$http_x_turn zone=turn:1m rate=1r/s;
+    tsface_limit_zone \$http_x_turn zone=turn:1m rate=20r/m;
 
     server {
         listen 127.0.0.1:%%PORT_0%% $old_way;
@@ -304,7 +304,7 @@ $t->wait_for(sub { refusals() >= $closed + 2 }, 5);
 is scalar(() = refusals()), $closed + 2,
     'reset while it waits for its turn: a refusal, client_closed';
 my ($third) = grep { $_->{type} == HEADERS && $_->{stream} == 5 }
-    frames($socket, sub { $_[0]{type} == HEADERS && $_[0]{stream} == 5 }, 10);
+    frames($socket, sub { $_[0]{type} == HEADERS && $_[0]{stream} == 5 }, 20);
 is status($third), 204, 'another gets its turn';
 
 my $second = h2_connect();

@@ -14,7 +14,12 @@ http {
     %%HTTP%%
     %%ZONE%%
     %%CREDENTIALS%%
-    %%TRAIL%%
+    tsface_audit_trail trail {
+        file       %%DIR%%/trail/trail.jsonl;
+        key        file:%%DIR%%/secrets/audit.key;
+        durability write;
+        timeout    20s;
+    }
 
     tsface_limit_zone all zone=plain:1m   rate=50r/s burst=20;
     tsface_limit_zone all zone=delayed:1m rate=50r/s burst=4;

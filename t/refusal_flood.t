@@ -181,7 +181,9 @@ is scalar(@closing), 30, 'refusals that close an intent are all written';
 my ($n, $before) = (scalar @$one, scalar @$sums);
 
 my @callers = map { 'caller-' . $_ . ('x' x 200) . "\xff\"" } 1 .. 10;
-my @answers = map { $t->revoke('', caller => $_,
+# on one connection, so that one worker has more of them than it keeps
+my $socket = connect_to($t->port) or die "connect: $!\n";
+my @answers = map { $t->revoke('', caller => $_, socket => $socket, keep => 1,
     headers => [ 'X-Use', 'sandbox' ]) } (@callers) x 3;
 push @answers, map { $t->revoke('u', target => '/nothing') } 1 .. 20;
 my %by_status;
@@ -192,6 +194,8 @@ is_deeply \%by_status, { 400 => 30, 404 => 20 }, 'answered as ever';
 my @one = splice @$one, $n;
 my @sums = splice @$sums, $before;
 cmp_ok scalar(@one), '<=', $workers, 'one of each worker';
+cmp_ok scalar(grep { @{ $_->{callers} } == 9 } @sums), '>', 0,
+    'more callers than a summary has';
 my %reasons;
 for my $sum (@sums) {
     $reasons{$_} += $sum->{reasons}{$_} for keys %{ $sum->{reasons} };

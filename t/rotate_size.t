@@ -40,6 +40,7 @@ http {
         file        $trail;
         key         file:$dir/secrets/audit.key;
         rotate_size 64k;
+        timeout     20s;
         $more
     }
 

@@ -30,6 +30,7 @@ http {
     tsface_audit_trail trail {
         file   %%DIR%%/trail/trail.jsonl;
         key    file:%%DIR%%/secrets/audit.key;
+        timeout 20s;
         syslog $parameters;
     }
 

@@ -109,7 +109,7 @@ sub wait_records {
     $self->wait_for(sub {
         my ($records) = TSFace::Trail::read_trail($file, '');
         return $n <= grep { !$o{type} || $_->{type} =~ $o{type} } @$records;
-    }, $o{seconds} || 5);
+    }, $o{seconds} || 15);
 
     return $self->records(%o);
 }

@@ -258,7 +258,8 @@ sub expand {
         CLIENT      => sub { $self->sandbox->client_conf },
         TRAIL       => sub {
             "tsface_audit_trail trail {\n    file %%DIR%%/trail/trail.jsonl;\n"
-            . "    key file:%%DIR%%/secrets/audit.key;\n}"
+            # a disk that others use, too, may take longer than the default
+            . "    key file:%%DIR%%/secrets/audit.key;\n    timeout 20s;\n}"
         },
         DIR         => sub { $self->{dir} },
         CERTS       => sub { certs() },
