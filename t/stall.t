@@ -24,7 +24,7 @@ my %answer = (
         . join('', map { sprintf "%x\r\n%s\r\n", length, $_ }
             $body =~ /(.{1,20})/g) . "0\r\n\r\n",
 );
-$answer{short} = $answer{length} =~ s/3600/8   /r;
+$answer{short} = $answer{length} =~ s/3600/20  /r;
 
 # --- the server: one process, a byte of each answer at a time up to where it
 # hangs.  /length/17 hangs after 17 bytes; /short/60 only from the second
@@ -62,25 +62,33 @@ sub serve {
     my (%c, %times);
     open my $ended, '>>', $log or die "$log: $!\n";
     $ended->autoflush(1);
+    $_->blocking(0) for $plain, map { $_->[1] } @relays;
+
+    # A connection was made after the last look at the listeners, however late
+    # this process gets its turn.
+    my ($last, $now) = (time()) x 2;
 
     for ( ;; ) {
         my $busy = grep { length $_->{out} } values %c;
-        for my $fh ($select->can_read($busy ? 0.001 : 0.1)) {
+        my @ready = $select->can_read($busy ? 0.001 : 0.1);
+        ($last, $now) = ($now, time());
+        for my $fh (@ready) {
             if (exists $listener{$fh}) {
-                my $socket = $fh->accept or next;
-                setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
-                $select->add($socket);
-                my $c = $c{$socket} = { fh => $socket, in => '', out => '',
-                    name => 'none', born => time() };
-                next if $fh == $plain;
+                while (my $socket = $fh->accept) {
+                    setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
+                    $select->add($socket);
+                    my $c = $c{$socket} = { fh => $socket, in => '', out => '',
+                        name => 'none', born => $last };
+                    next if $fh == $plain;
 
-                my $other = connect_to($sandbox->https_port) or next;
-                $select->add($other);
-                my $left = -e $cured ? 1e9 : $listener{$fh};
-                $c->{name} = "tls $left";
-                $c->{to} = $other;
-                $c{$other} = { fh => $other, in => '', out => '', to => $socket,
-                    left => $left };
+                    my $other = connect_to($sandbox->https_port) or next;
+                    $select->add($other);
+                    my $left = -e $cured ? 1e9 : $listener{$fh};
+                    $c->{name} = "tls $left";
+                    $c->{to} = $other;
+                    $c{$other} = { fh => $other, in => '', out => '',
+                        to => $socket, left => $left };
+                }
                 next;
             }
 
@@ -220,8 +228,8 @@ sub states {
     return map { $_->{name} => $_ } @$all;
 }
 
-my ($status) = ask('short');
-is $status, 204, 'a token of eight seconds';
+ok $t->wait_for(sub { $born = time(); (ask('short'))[0] == 204 }, 10),
+    'a token of twenty seconds';
 
 # --- they hang: 503 after token_wait, and no other waits
 
@@ -231,7 +239,7 @@ my $took = time() - $start;
 is delete($got{whole})->status, 204, 'an endpoint that does not hang: 204';
 is_deeply [ grep { $got{$_}->status != 503 || $got{$_}->problem ne 'no_token' }
     @hang ], [], scalar(@hang) . ' that hang at each byte: 503 no_token';
-cmp_ok $took, '<', 2.5 * $t->{slow}, sprintf 'after %.1f s', $took;
+cmp_ok $took, '<', 5 * $t->{slow}, sprintf 'after %.1f s', $took;
 
 my $slowest = 0;
 for (1 .. 20) {
@@ -240,14 +248,14 @@ for (1 .. 20) {
     $slowest = $seconds if $seconds > $slowest;
     sleep 0.05;
 }
-cmp_ok $slowest, '<', 0.5 * $t->{slow}, sprintf
+cmp_ok $slowest, '<', 0.9 * $t->{slow}, sprintf
     'a good one meanwhile: the slowest after %.3f s', $slowest;
 
 # --- a token in use, whose refresh hangs: it goes on to its last second
 
 my ($n, $bad) = (0, 0);
 $slowest = 0;
-while (time() < $born + 7) {
+while (time() < $born + 17) {
     my ($got, $seconds) = ask('short');
     $n++;
     $bad++ if $got != 204;
@@ -257,9 +265,9 @@ while (time() < $born + 7) {
 my %state = states();
 is $state{short}{state}, 'refresh_failing', 'the refresh of a token hangs';
 is $bad, 0, "$n revokes with it: all 204";
-cmp_ok $slowest, '<', 0.5 * $t->{slow}, sprintf 'the slowest after %.3f s',
+cmp_ok $slowest, '<', 0.9 * $t->{slow}, sprintf 'the slowest after %.3f s',
     $slowest;
-$t->wait_for(sub { (ask('short'))[0] == 503 }, 5);
+$t->wait_for(sub { (ask('short'))[0] == 503 }, 15);
 is((ask('short'))[0], 503, 'until it has run out');
 
 # --- each was given up at its deadline and tried again
@@ -287,7 +295,7 @@ $t->write_file('tmp/cured', '');
 ok $t->wait_for(sub {
     %state = states();
     return !grep { $_->{state} ne 'ready' } values %state;
-}, 20), 'cured: all get their token'
+}, 60), 'cured: all get their token'
     or diag map { "$_ $state{$_}{state}\n" } grep {
         $state{$_}{state} ne 'ready' } sort keys %state;
 %got = ask_all(grep { !/^tls/ } @hang);

@@ -83,6 +83,12 @@ sub stop_server {
     kill 'TERM', $pid;
     $self->wait_pid($pid, 5);
 
+    # What it had forked just before has its socket as well until it dies.
+    $self->wait_for(sub {
+        IO::Socket::IP->new(LocalAddr => '127.0.0.1', LocalPort => $port,
+            ReuseAddr => 1, Proto => 'tcp');
+    }, 10);
+
     return;
 }
 
