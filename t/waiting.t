@@ -25,7 +25,7 @@ http {
         %%ENDPOINT%%
         %%CLIENT%%
         exchange_timeout 50s;
-        token_wait       6s;
+        token_wait       12s;
         min_interval     100ms;
     }
     server {
@@ -98,7 +98,7 @@ $t->wait_for(sub { 2 == (() = $t->error_log =~ /gracefully shutting down/g) },
     10);
 settles('reloaded', 0);
 
-sleep 3;
+sleep 6;
 my @more = clients(3);
 settles('the new workers count', 3);
 like scalar(readline $_), qr/^HTTP\/1.1 503 /, 'old: no token' for @clients;

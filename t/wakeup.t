@@ -75,7 +75,7 @@ for my $round (1 .. $rounds) {
         reverse @{ $to{$two} };
 
     $wrong += grep { $_->status != 204 } @answers;
-    $slow++ if time() - $start > 2 * $t->{slow};
+    $slow++ if time() - $start > 4 * $t->{slow};
     ($one, $two) = ($two, $one);
 }
 
