@@ -65,7 +65,7 @@ http {
     tsface_audit_trail trail {
         file %%DIR%%/trail/trail.jsonl;
         key file:%%DIR%%/secrets/audit.key;
-        timeout 1s;
+        timeout 5s;
     }
     resolver 127.0.0.1:$dead_port;
     keepalive_timeout 0;
@@ -152,7 +152,7 @@ sub closed {
             $r->{type} eq 'intent' ? $open{$id}++ : delete $open{$id};
         }
         return !%open;
-    }, 6);
+    }, 15);
 }
 
 ok_again('a good one');
@@ -192,7 +192,7 @@ for my $state (grep { !$_->[3] } @states) {
 }
 
 ok_again('a good one at the end');
-ok $t->wait_for(sub { fds() <= $fds }, 6), 'no descriptor is left'
+ok $t->wait_for(sub { fds() <= $fds }, 15), 'no descriptor is left'
     or diag "$fds before, " . fds();
 my $status = http($t->port, 'GET', '/status')->json;
 is_deeply [ map { $_->{waiting} } @{ $status->{credentials} } ], [ 0, 0, 0 ],

@@ -222,7 +222,7 @@ cmp_ok $count->{204}, '<=', $most, "allowed: $count->{204} of $most";
 cmp_ok $count->{204}, '>=', 15, 'but some';
 is join(' ', grep { !/^(?:204|429 limited|slowest)$/ } sort keys %$count), '',
     'nothing else';
-cmp_ok $count->{slowest}, '<', 5, "nobody waited: $count->{slowest}";
+cmp_ok $count->{slowest}, '<', 8, "nobody waited: $count->{slowest}";
 cmp_ok $undecided->(), '>', 0, 'some were decided by the share';
 
 for my $t (@gateways) {
