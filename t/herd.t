@@ -20,7 +20,7 @@ my $n = TSFace::Herd::largest($wanted);
 diag "a herd of $n, not 10000: "
     . ($n < $wanted ? 'RLIMIT_NOFILE' : 'AddressSanitizer') if $n < 10_000;
 
-my $herd = TSFace::Herd->new(workers => 4, size => $n, timeout => 400);
+my $herd = TSFace::Herd->new(workers => 4, size => $n, timeout => 200);
 my $t = $herd->{gateway};
 
 for my $occasion (qw(cold expiry revoked late_401)) {
