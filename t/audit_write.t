@@ -44,7 +44,8 @@ sub lock_chain {
 }
 
 open my $chain, '+<', "$dir/trail/trail.jsonl.chain" or die;
-ok lock_chain($chain, F_WRLCK), 'the trail is locked by somebody';
+ok $t->wait_for(sub { lock_chain($chain, F_WRLCK) }, 5),
+    'the trail is locked by somebody';
 
 $t->allow(qr/tsface/);
 my $start = time;

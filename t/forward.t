@@ -26,9 +26,9 @@ http {
         token_endpoint  http://127.0.0.1:$token_port/oidc/token;
         client_id       fake;
         client_secret   file:%%DIR%%/secrets/client.secret;
-        read_timeout    1s;
-        send_timeout    1s;
-        connect_timeout 1s;
+        read_timeout    4s;
+        send_timeout    4s;
+        connect_timeout 4s;
         retry_after_max off;
     }
 
@@ -51,7 +51,7 @@ sub answer_with {
             syswrite $socket, $piece;
             sleep($o{pause} || 0.05) if ref $bytes;
         }
-        sleep 3 if $o{hang};
+        sleep 20 if $o{hang};
         return $o{keep};
     };
 }

@@ -32,8 +32,8 @@ sub fake {
         token_endpoint  http://127.0.0.1:$token_port/oidc/token;
         client_id       $name;
         client_secret   file:%%DIR%%/secrets/wrong.secret;
-        read_timeout    500ms;
-        connect_timeout 500ms;
+        read_timeout    2s;
+        connect_timeout 2s;
         $more
     }
 END
@@ -58,7 +58,7 @@ http {
     tsface_audit_trail trail {
         file    %%DIR%%/trail/trail.jsonl;
         key     file:%%DIR%%/secrets/audit.key;
-        timeout 500ms;
+        timeout 2s;
     }
 
     tsface_credentials broken {
@@ -178,7 +178,7 @@ my %not = map { $_ => 1 } qw(outcome_unrecorded internal);
 # Somebody else holds the trail for longer than its timeout.
 sub late {
     open my $chain, '+<', "$dir/trail/trail.jsonl.chain" or die;
-    lock_file($chain, F_WRLCK) or die;
+    $t->wait_for(sub { lock_file($chain, F_WRLCK) }, 5) or die;
     my $answer = $t->revoke('user-1');
     lock_file($chain, F_UNLCK) or die;
     return $answer;

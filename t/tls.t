@@ -53,8 +53,8 @@ my $blocks = join "\n", map { <<"END" } @rows;
         token_endpoint  http://127.0.0.1:$token/oidc/token;
         client_id       x;
         client_secret   file:%%DIR%%/secrets/s;
-        connect_timeout 2s;
-        read_timeout    4s;
+        connect_timeout 10s;
+        read_timeout    10s;
         $_->[2]
     }
     tsface_credentials token_$_->[0] {
@@ -62,7 +62,7 @@ my $blocks = join "\n", map { <<"END" } @rows;
         token_endpoint  https://127.0.0.1:$port{$_->[1]}/oidc/token;
         client_id       x;
         client_secret   file:%%DIR%%/secrets/s;
-        token_wait      1s;
+        token_wait      3s;
         $_->[2]
     }
 END

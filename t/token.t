@@ -19,7 +19,7 @@ http {
         %%ENDPOINT%%
         client_id     sandbox-client;
         client_secret file:%%DIR%%/secrets/client.secret;
-        token_wait    2s;
+        token_wait    6s;
         min_interval  1s;
     }
 

@@ -53,6 +53,9 @@ sub fake_server {
     $SIG{ALRM} = 'DEFAULT';
     alarm 600;
 
+    # Once, as it takes a busy machine seconds, and clients have time-outs.
+    require IO::Socket::SSL if $o{tls};
+
     for (my $n = 1; ; $n++) {
         my $socket = $listener->accept or next;
         my $child = fork;
@@ -62,7 +65,6 @@ sub fake_server {
         alarm 120;
         close $listener;
         if ($o{tls}) {
-            require IO::Socket::SSL;
             my $base = certs_dir() . "/$o{tls}";
             $socket = IO::Socket::SSL->start_SSL($socket, SSL_server => 1,
                 SSL_cert_file => "$base.pem", SSL_key_file => "$base.key")
