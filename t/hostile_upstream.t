@@ -185,7 +185,7 @@ for my $row ([ plain => "http://127.0.0.1:$plain" ], [ tls => "https://127.0.0.1
         client_secret   file:%%DIR%%/secrets/client.secret;
         trusted_certificate %%CERTS%%/ca.pem;
         ssl_name        localhost;
-        read_timeout    2s;
+        read_timeout    6s;
     }
 END
 }

@@ -36,7 +36,7 @@ my $blocks = join '', map { <<"END" } (
         client_id     sandbox-client;
         $_->[1]
         resource      https://$_->[0].example.com;
-        token_wait    2s;
+        token_wait    8s;
         min_interval  200ms;
     }
 END
