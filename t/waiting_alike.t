@@ -8,7 +8,7 @@ use TSFace::Test;
 my $t = TSFace::Test->new(workers => 1);
 my $sandbox = $t->sandbox;
 $t->allow(qr/exchange for credentials/);
-$sandbox->fault(kind => 'delay', path => 'token', ms => 60_000, count => 20);
+$sandbox->fault(kind => 'delay', path => 'token', ms => 17_000, count => 20);
 $t->start(<<'END');
 %%GLOBALS%%
 http {
@@ -18,13 +18,13 @@ http {
     tsface_credentials patient {
         %%ENDPOINT%%
         %%CLIENT%%
-        exchange_timeout 40s;
-        token_wait       12s;
+        exchange_timeout 18s;
+        token_wait       8s;
     }
     tsface_credentials hasty {
         %%ENDPOINT%%
         %%CLIENT%%
-        exchange_timeout 40s;
+        exchange_timeout 18s;
         token_wait       3s;
         required off;
     }
