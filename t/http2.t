@@ -20,7 +20,13 @@ $t->start(<<"END");
 http {
     %%HTTP%%
     %%ZONE%%
-    %%CREDENTIALS%%
+    tsface_credentials sandbox {
+        %%ENDPOINT%%
+        %%CLIENT%%
+        # two hundred handshakes at once
+        connect_timeout 20s;
+        read_timeout    20s;
+    }
     %%TRAIL%%
 
     tsface_limit_zone \$http_x_turn zone=turn:1m rate=20r/m;
