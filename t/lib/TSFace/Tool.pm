@@ -170,7 +170,7 @@ sub record {
             . $json->allow_nonref->encode($value);
     }
     my $body = join ',', @pairs;
-    utf8::encode($body) if utf8::is_utf8($body);
+    utf8::encode($body);
 
     return $self->raw($body);
 }
