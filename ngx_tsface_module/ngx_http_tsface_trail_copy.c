@@ -56,6 +56,8 @@ static ngx_int_t ngx_http_tsface_trail_copy_locate(
     ngx_http_tsface_trail_result_t *result);
 static int ngx_http_tsface_trail_copy_current(
     ngx_http_tsface_trail_copy_t *copy);
+static ngx_uint_t ngx_http_tsface_trail_copy_same(
+    const ngx_http_tsface_trail_copy_t *copy, const ngx_str_t *line);
 static int ngx_http_tsface_trail_copy_newest(
     ngx_http_tsface_trail_copy_t *copy);
 static ngx_int_t ngx_http_tsface_trail_copy_list(
@@ -206,10 +208,12 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
     ngx_http_tsface_trail_result_t *result)
 {
     ngx_int_t                           rc;
+    ngx_str_t                           line;
+    ngx_uint_t                          found, forged;
     ngx_http_tsface_syslog_position_t   last;
 
     rc = ngx_http_tsface_trail_second_last(copy->fd, &copy->trail, &copy->in,
-                                           &last, result);
+                                           &line, &last, result);
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
@@ -218,9 +222,24 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
         rc = NGX_DECLINED;
     }
 
-    copy->next = (rc == NGX_OK) ? last : copy->position;
+    forged = 0;
 
-    copy->source = ngx_http_tsface_trail_copy_current(copy);
+    if (rc == NGX_OK) {
+        copy->next = last;
+        copy->source = ngx_http_tsface_trail_copy_current(copy);
+
+        if (copy->source != -1
+            && !ngx_http_tsface_trail_copy_same(copy, &line))
+        {
+            ngx_http_tsface_trail_copy_close(&copy->source);
+            forged = 1;
+        }
+    }
+
+    if (rc == NGX_DECLINED || forged) {
+        copy->next = copy->position;
+        copy->source = ngx_http_tsface_trail_copy_current(copy);
+    }
 
     if (copy->source != -1) {
         copy->position = copy->next;
@@ -231,7 +250,7 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
         return NGX_ERROR;
     }
 
-    if (copy->next.seq == 0) {
+    if (copy->next.seq == 0 && !forged) {
 
         /* new, or emptied: not with all that there ever was */
 
@@ -244,17 +263,22 @@ ngx_http_tsface_trail_copy_locate(ngx_http_tsface_trail_copy_t *copy,
 
     /* it may end with what this trail never had */
 
-    if (rc == NGX_OK && copy->source != -1 && copy->position.seq
-        && ngx_http_tsface_syslog_search_check(copy->source,
-                                               copy->next.offset, last.seq,
-                                               last.mac)
-           != NGX_OK)
-    {
-        ngx_http_tsface_trail_copy_close(&copy->source);
+    if (rc == NGX_OK && copy->source != -1 && !forged) {
 
-        copy->next = copy->position;
-        copy->source = ngx_http_tsface_syslog_files_find(&copy->files,
-                                                         &copy->next);
+        found = (ngx_http_tsface_syslog_search_check(copy->source,
+                                                     copy->next.offset,
+                                                     last.seq, last.mac)
+                 == NGX_OK);
+
+        if (found ? !ngx_http_tsface_trail_copy_same(copy, &line)
+                  : copy->position.seq != 0)
+        {
+            ngx_http_tsface_trail_copy_close(&copy->source);
+
+            copy->next = copy->position;
+            copy->source = ngx_http_tsface_syslog_files_find(&copy->files,
+                                                             &copy->next);
+        }
     }
 
     if (copy->source == -1) {
@@ -301,6 +325,31 @@ ngx_http_tsface_trail_copy_current(ngx_http_tsface_trail_copy_t *copy)
     copy->next.offset = offset;
 
     return fd;
+}
+
+
+/*
+ * Whether the record in front of next is that line, to the byte: one with the
+ * number and the MAC of a record, of any, would be enough otherwise for whoever
+ * may write there to keep the checkpoints before that from coming.
+ */
+
+static ngx_uint_t
+ngx_http_tsface_trail_copy_same(const ngx_http_tsface_trail_copy_t *copy,
+    const ngx_str_t *line)
+{
+    size_t  len;
+    u_char  buf[NGX_HTTP_TSFACE_RECORD_MAX];
+
+    /* with its LF; what was parsed is no longer than a record may be */
+
+    len = line->len + 1;
+
+    return copy->next.offset >= len
+           && ngx_http_tsface_trail_io_read(copy->source, buf, len,
+                                            copy->next.offset - len)
+              == (ssize_t) len
+           && ngx_memcmp(buf, line->data, len) == 0;
 }
 
 

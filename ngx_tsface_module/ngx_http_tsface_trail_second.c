@@ -17,7 +17,8 @@
 
 
 static void ngx_http_tsface_trail_second_find(u_char *p, u_char *end,
-    const ngx_str_t *trail, ngx_http_tsface_syslog_position_t *last);
+    const ngx_str_t *trail, ngx_str_t *found,
+    ngx_http_tsface_syslog_position_t *last);
 
 
 /*
@@ -64,7 +65,8 @@ ngx_http_tsface_trail_second_open(const char *name, int *fd,
 
 ngx_int_t
 ngx_http_tsface_trail_second_last(int fd, const ngx_str_t *trail,
-    ngx_http_tsface_trail_buf_t *buf, ngx_http_tsface_syslog_position_t *last,
+    ngx_http_tsface_trail_buf_t *buf, ngx_str_t *line,
+    ngx_http_tsface_syslog_position_t *last,
     ngx_http_tsface_trail_result_t *result)
 {
     off_t        size;
@@ -93,7 +95,7 @@ ngx_http_tsface_trail_second_last(int fd, const ngx_str_t *trail,
         }
 
         ngx_http_tsface_trail_second_find(buf->data, buf->data + n, trail,
-                                          last);
+                                          line, last);
         if (last->seq) {
             return NGX_OK;
         }
@@ -109,7 +111,8 @@ ngx_http_tsface_trail_second_last(int fd, const ngx_str_t *trail,
 
 static void
 ngx_http_tsface_trail_second_find(u_char *p, u_char *end,
-    const ngx_str_t *trail, ngx_http_tsface_syslog_position_t *last)
+    const ngx_str_t *trail, ngx_str_t *found,
+    ngx_http_tsface_syslog_position_t *last)
 {
     ngx_int_t                         rc;
     ngx_str_t                         line;
@@ -128,6 +131,7 @@ ngx_http_tsface_trail_second_find(u_char *p, u_char *end,
             && record.trail.len == trail->len
             && ngx_memcmp(record.trail.data, trail->data, trail->len) == 0)
         {
+            *found = line;
             last->seq = record.number;
             ngx_memcpy(last->mac, record.mac.data,
                        NGX_HTTP_TSFACE_RECORD_MAC_LEN);

@@ -31,10 +31,12 @@ ngx_int_t ngx_http_tsface_trail_second_open(const char *name, int *fd,
 
 /*
  * Sets seq and mac of last to the last checkpoint of the trail of that name
- * that the file ends with.  NGX_DECLINED: there is none, seq is 0.
+ * that the file ends with, and line to its line, in buf, with an LF behind it.
+ * NGX_DECLINED: there is none, seq is 0.
  */
 ngx_int_t ngx_http_tsface_trail_second_last(int fd, const ngx_str_t *trail,
-    ngx_http_tsface_trail_buf_t *buf, ngx_http_tsface_syslog_position_t *last,
+    ngx_http_tsface_trail_buf_t *buf, ngx_str_t *line,
+    ngx_http_tsface_syslog_position_t *last,
     ngx_http_tsface_trail_result_t *result);
 
 /* Appends whole lines. */

@@ -604,6 +604,64 @@ shared(void)
 }
 
 
+/*
+ * A line with the number and the MAC of a record that is no checkpoint: if it
+ * were believed, those before that record would never come.
+ */
+
+static void
+forged(off_t rotate)
+{
+    int                            i, missing, twice, other;
+    char                           line[9000], *p;
+    lines_t                        lines;
+    ngx_http_tsface_trail_copy_t  *copy, *next;
+    ngx_http_tsface_trail_file_t  *file;
+
+    fresh();
+    file = writer("revokes", rotate);
+    copy = copier("revokes");
+
+    add(file, 35);
+    check(run(copy) == NGX_OK, "%d", errno);
+
+    for (i = 0; i < 2; i++) {
+        add(file, 15);
+
+        do {
+            add(file, 1);
+            lines.n = 0;
+            take(path, &lines, 1);
+            snprintf(line, sizeof(line), "%s", lines.line[lines.n - 1]);
+            drop(&lines);
+            p = strstr(line, "\"type\":\"intent\"");
+        } while (p == NULL);
+
+        memmove(p + 19, p + 15, strlen(p + 15) + 1);
+        memcpy(p, "\"type\":\"checkpoint\"", 19);
+        append(second, line);
+        add(file, 25);
+
+        /* by one that knows how far it was, and by one that doesn't */
+
+        next = i ? copy : copier("revokes");
+        check(run(next) == NGX_OK, "%d", errno);
+        counted(&missing, &twice, &other);
+        check(missing == 0 && other == i + 1, "%d: %d, %d, %d", i, missing,
+              twice, other);
+
+        if (next != copy) {
+            ngx_http_tsface_trail_copy_free(next);
+        }
+    }
+
+    ngx_http_tsface_trail_file_free(file);
+    ngx_http_tsface_trail_copy_free(copy);
+
+    done(rotate ? "a forged line, and many files" : "a forged line");
+}
+
+
 static void
 fails(void)
 {
@@ -765,6 +823,8 @@ main(void)
     lost();
     moved();
     shared();
+    forged(0);
+    forged(3000);
     fails();
     locked();
 
