@@ -79,6 +79,10 @@ ngx_http_tsface_trail_second_last(int fd, const ngx_str_t *trail,
         return ngx_http_tsface_trail_failed(result, "fstat()", "", errno);
     }
 
+    if (sb.st_size == 0) {
+        return NGX_DECLINED;
+    }
+
     size = ngx_min(sb.st_size, NGX_HTTP_TSFACE_TRAIL_SECOND_TAIL);
 
     for ( ;; ) {
