@@ -13,6 +13,7 @@
 #include "ngx_http_tsface_clock.h"
 #include "ngx_http_tsface_limit.h"
 #include "ngx_http_tsface_limit_agree.h"
+#include "ngx_http_tsface_limit_script.h"
 #include "ngx_http_tsface_limit_zone.h"
 
 
@@ -65,6 +66,14 @@ ngx_http_tsface_limit_keys(ngx_http_request_t *r, ngx_array_t *limits,
         use.limit = &limit[i];
         use.zone = limit[i].shm_zone->data;
         use.rate = &use.zone->gcra;
+        use.most = use.zone->most;
+
+        if (ngx_exiting) {
+
+            /* what is further ahead may be new workers', of a lower rate */
+
+            use.most = ngx_max(use.most, NGX_HTTP_TSFACE_SCRIPT_MAX_TIME);
+        }
 
         rc = ngx_http_tsface_limit_key(r, &use);
 

@@ -43,6 +43,7 @@ typedef struct {
     const ngx_http_tsface_limit_t     *limit;
     ngx_http_tsface_limit_zone_t      *zone;
     const ngx_http_tsface_gcra_t      *rate;       /* the zone's, a share */
+    uint64_t                           most;       /* us; ahead, to be kept */
     u_char                             digest[NGX_HTTP_TSFACE_LIMIT_KEY_LEN];
 
     ngx_http_tsface_limit_decision_e   decision;   /* if it has one */

@@ -178,7 +178,7 @@ ngx_http_tsface_limit_recall(const ngx_http_tsface_limit_use_t *use,
 {
     uint64_t  last;
 
-    last = now + use->zone->most;
+    last = now + use->most;
 
     if (node->tat > last) {
 

@@ -35,7 +35,8 @@ ngx_int_t ngx_http_tsface_limit_agree(ngx_http_tsface_limits_t *request,
 /*
  * The time of a key.  One that is further ahead than it can be was put there
  * before a reload that raised the rate: it is cut down to the most that it can
- * be, so that nobody waits by the old rate.
+ * be, so that nobody waits by the old rate.  Not by a worker that exits: its
+ * rate is the old one, and may be the higher one.
  */
 uint64_t ngx_http_tsface_limit_recall(const ngx_http_tsface_limit_use_t *use,
     ngx_http_tsface_limit_node_t *node, uint64_t now);

@@ -86,7 +86,7 @@ ngx_http_tsface_limit_share_recall(ngx_http_tsface_limit_use_t *use,
     limit->interval = use->rate->interval;
     limit->tolerance = use->rate->tolerance;
     limit->queue = ngx_http_tsface_limit_queue(use->limit, use->rate);
-    limit->most = use->zone->most;
+    limit->most = use->most;
     limit->dry_run = use->limit->dry_run;
 
     ngx_shmtx_lock(&use->zone->shpool->mutex);

@@ -284,6 +284,37 @@ ok $t->wait_for(sub {
     ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])->status == 204
 }, 10), 'then it is let in';
 
+# --- a lower one: old workers, which finish what they have, free no key
+
+my @old = $t->workers;
+my @slow = map {
+    my $request = TSFace::Test::revoke_request('good', caller => 'j',
+        headers => [ 'X-Key', 'm' ]);
+    my $socket = connect_to($port[1]) or die "connect: $!\n";
+    print $socket substr $request, 0, -1;
+    $socket->flush;
+    [ $socket, substr $request, -1 ];
+} 1 .. 3;
+sleep 0.5;
+
+$t->reload(conf(rate => '1r/d'), wait => 0);
+ok $t->wait_for(sub {
+    !grep { $t->read_file("/proc/$_/cmdline") !~ /shutting down/ }
+        grep { TSFace::Test::alive($_) } @old
+}, 10), 'old workers only finish what they have';
+is ask('j', 'good', @port, headers => [ 'X-Key', 'm' ])->status, 204,
+    'in a new worker';
+
+for (@slow) {
+    my ($socket, $rest) = @$_;
+    print $socket $rest;
+    $socket->flush;
+    is read_answer($socket, time + 10)->status, 429, 'in an old one';
+    sleep 1;
+    is ask('j', 'good', @port, headers => [ 'X-Key', 'm' ])->status, 429,
+        'and then in a new one';
+}
+
 $t->reload(conf(rate => '1r/d', size => '2m'));
 is ask('j', 'good', @port, headers => [ 'X-Key', 'l' ])->status, 204,
     'a zone of another size begins anew';

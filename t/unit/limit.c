@@ -378,6 +378,7 @@ ask(uint64_t now, const char *where)
         uses[n].limit = &limits[z];
         uses[n].zone = &zones[z];
         uses[n].rate = &zones[z].gcra;
+        uses[n].most = zones[z].most;
 
         model[n].key = below(2) ? below(3) : below(KEYS);
         digest(uses[n].digest, model[n].key);
