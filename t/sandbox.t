@@ -726,7 +726,8 @@ subtest 'faults' => sub {
         keep => 1);
     is_deeply [@$got{qw(bytes end)}], ["\0\xff", 'open'], 'base64, open';
     print {$got->{socket}} 'more';
-    sleep 0.2;
+    my $until = time + 10;
+    sleep 0.05 until logged('stray') || time > $until;
     is logged('stray')->{bytes}, 4, 'who goes on talking there is logged';
 
     # Faults of the token endpoint.
@@ -877,9 +878,13 @@ subtest 'log' => sub {
     control(POST => 'fault', {kind => 'delay', ms => 5000});
     my $socket = IO::Socket::INET->new("127.0.0.1:$port");
     print {$socket} request($token);
-    sleep 0.3;
-    is decode_json((split /\n/, slurp($box->{log}))[-1])->{fault}, 'delay',
-        'logged before the answer';
+    my $last;
+    my $until = time + 4;
+    do {
+        sleep 0.05;
+        $last = decode_json((split /\n/, slurp($box->{log}))[-1])->{fault};
+    } until $last || time > $until;
+    is $last, 'delay', 'logged before the answer';
 
     is control(DELETE => 'log')->{ok}, 1, 'cleared';
     is_deeply control(GET => 'log'), [], 'empty';
