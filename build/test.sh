@@ -18,20 +18,30 @@ cd "$here"
 out=$(cd "${OUT:-build-out}" && pwd)
 module=$out/ngx_http_tsface_module.so
 
-# What is in no C need not run a second time.
+# Those that take longest come first, so that none of them is left to run alone
+# at the end.  With sanitizers, what is in no C need not run a second time.
 
-if [ $# -eq 0 ]; then
-    set -- t
-fi
+if [ $# -eq 0 ] || [ "$*" = t ]; then
+    long=( t/{budget,checkpoint_hang,dns,syslog_receivers,audit_tool}.t
+        t/{stall,workers,gate_waits}.t )
+    short=()
 
-if [ "$flavour" = asan ] && [ "$*" = t ]; then
-    set --
     for file in t/*.t; do
-        case $file in
-        t/audit_completion.t | t/docs_complete.t | t/sandbox.t) ;;
-        *) set -- "$@" "$file" ;;
+        case " ${long[*]} " in *" $file "*)
+            continue
+            ;;
+        esac
+
+        case $flavour:$file in
+        asan:t/audit_completion.t | asan:t/docs_complete.t | asan:t/sandbox.t)
+            ;;
+        *)
+            short+=( "$file" )
+            ;;
         esac
     done
+
+    set -- "${long[@]}" "${short[@]}"
 fi
 
 for dir in /usr/sbin /usr/local/sbin /sbin; do

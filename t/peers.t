@@ -112,7 +112,7 @@ cmp_ok scalar(grep { $_->{status} != 204 } @revokes), '<=', $refused + 1,
 
 $sandbox->switch(token_ttl => 1);
 $sandbox->no_faults;
-$t->wait_for(sub { state()->{state} eq 'ready' }, 10);
+ok $t->wait_for(sub { state()->{state} eq 'ready' }, 60), 'up again';
 my $n = exchanges();
 my $start = time();
 $t->under_load(sub { sleep 4 }, clients => 4, pause => 0.01);
