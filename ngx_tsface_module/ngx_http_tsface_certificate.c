@@ -67,8 +67,9 @@ ngx_http_tsface_certificate_key(ngx_conf_t *cf,
 
         } else if (password->directive == NULL) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" of \"%s\" is encrypted, which no key "
-                               "may be here", &source->name, directive);
+                               "\"%V\" of \"%s\" is encrypted: it has to be "
+                               "in plain, for root only", &source->name,
+                               directive);
 
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -25,7 +25,7 @@ typedef struct {
 } ngx_http_tsface_certificate_t;
 
 
-/* Of encrypted keys. */
+/* Of encrypted keys; directive is NULL where they may not be encrypted. */
 typedef struct {
     const ngx_str_t                  *value;      /* NULL: there is none */
     const char                       *directive;  /* that would give it */
