@@ -10,11 +10,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
-
-my $cc = $ENV{CC} || 'gcc';
-plan(skip_all => 'a shim cannot be loaded before the sanitizer or valgrind')
-    if $ENV{TSFACE_SANITIZE} || $ENV{TSFACE_TEST_VALGRIND};
-plan(skip_all => "no compiler: $cc") if system "$cc --version >/dev/null 2>&1";
+use TSFace::Disk;
 
 my $hang = $ENV{TSFACE_TEST_LONG} ? 30 : 7;
 
@@ -25,65 +21,17 @@ $t->allow(qr/audit trail|tsface/);
 
 # --- the shim: what the system calls on trail.jsonl are to do
 
-my $source = $t->write_file('tmp/disk.c', <<'END');
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static volatile struct {
-    int32_t  write_error;
-    int32_t  sync_error;
-    int32_t  write_hangs;
-    int32_t  sync_hangs;
-    int32_t  half;           /* of the bytes are written before the error */
-} *disk;
-
-__attribute__((constructor)) static void
-disk_init(void)
-{
-    int   fd;
-    void  *p;
-
-    fd = open(DISK_FILE, O_RDONLY);
-    if (fd == -1) {
-        _exit(90);
-    }
-
-    p = mmap(NULL, sizeof(*disk), PROT_READ, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED) {
-        _exit(91);
-    }
-
-    close(fd);
-    disk = p;
-}
-
-static int
-disk_trail(int fd)
-{
-    char     name[64], path[512];
-    ssize_t  n;
-
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    n = readlink(name, path, sizeof(path));
-
-    return n > 12 && memcmp(path + n - 12, "/trail.jsonl", 12) == 0;
-}
-
+# half: of the bytes are written before the error
+my $disk = TSFace::Disk->new($t,
+    [qw(write_error sync_error write_hangs sync_hangs half)], <<'END');
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
-    if (disk && (disk->write_error || disk->write_hangs) && disk_trail(fd)) {
+    if (disk && (disk->write_error || disk->write_hangs)
+        && disk_is(fd, "/trail.jsonl"))
+    {
 
-        while (disk->write_hangs) {
-            usleep(20000);
-        }
+        disk_hangs(&disk->write_hangs);
 
         if (disk->write_error && disk->half && n > 1) {
             return syscall(SYS_write, fd, buf, n / 2);
@@ -101,11 +49,11 @@ write(int fd, const void *buf, size_t n)
 int
 fdatasync(int fd)
 {
-    if (disk && (disk->sync_error || disk->sync_hangs) && disk_trail(fd)) {
+    if (disk && (disk->sync_error || disk->sync_hangs)
+        && disk_is(fd, "/trail.jsonl"))
+    {
 
-        while (disk->sync_hangs) {
-            usleep(20000);
-        }
+        disk_hangs(&disk->sync_hangs);
 
         if (disk->sync_error) {
             errno = disk->sync_error;
@@ -117,31 +65,16 @@ fdatasync(int fd)
 }
 END
 
-my ($code, $output) = $t->run(30, $cc, qw(-shared -fPIC -O1 -Wall -Werror),
-    "-DDISK_FILE=\"$dir/disk\"", '-o', "$dir/disk.so", $source);
-is $code, 0, 'the shim is built' or BAIL_OUT($output);
-
 my %error = (EIO => 5, EROFS => 30);
 
 # disk(): it is well.
-sub disk {
-    my (%o) = @_;
-    open my $fh, '+>>', "$dir/disk" or die "disk: $!\n";
-    close $fh;
-    open $fh, '+<', "$dir/disk" or die "disk: $!\n";
-    syswrite $fh, pack 'l5', map { $o{$_} || 0 }
-        qw(write_error sync_error write_hangs sync_hangs half);
-    close $fh;
-    return;
-}
+sub disk { return $disk->set(@_) }
 
-disk();
-chmod 0644, "$dir/disk";
 mkdir "$dir/lenient" or die;
 chmod 0777, "$dir/lenient";
 
 {
-    local $ENV{LD_PRELOAD} = "$dir/disk.so";
+    local $ENV{LD_PRELOAD} = $disk->shim;
     $t->start(<<'END');
 %%GLOBALS%%
 http {

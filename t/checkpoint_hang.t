@@ -8,12 +8,8 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Disk;
 use TSFace::Load;
-
-my $cc = $ENV{CC} || 'gcc';
-plan(skip_all => 'a shim cannot be loaded before the sanitizer or valgrind')
-    if $ENV{TSFACE_SANITIZE} || $ENV{TSFACE_TEST_VALGRIND};
-plan(skip_all => "no compiler: $cc") if system "$cc --version >/dev/null 2>&1";
 
 my $t = TSFace::Test->new(workers => 3, timeout => 300);
 my $dir = $t->dir;
@@ -26,74 +22,13 @@ chown((stat "$dir/tmp")[4, 5], "$dir/tmp/second");
 
 # --- the shim
 
-my $source = $t->write_file('tmp/disk.c', <<'END');
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static volatile struct {
-    int32_t  open_hangs;     /* of the second place */
-    int32_t  write_hangs;
-    int32_t  sync_hangs;
-    int32_t  trail_error;    /* of the trail's write() */
-} *disk;
-
-__attribute__((constructor)) static void
-disk_init(void)
-{
-    int   fd;
-    void  *p;
-
-    fd = syscall(SYS_openat, AT_FDCWD, DISK_FILE, O_RDONLY);
-    if (fd == -1) {
-        _exit(90);
-    }
-
-    p = mmap(NULL, sizeof(*disk), PROT_READ, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED) {
-        _exit(91);
-    }
-
-    close(fd);
-    disk = p;
-}
-
+# *_hangs are of the second place, trail_error is of the trail's write()
+my $disk = TSFace::Disk->new($t,
+    [qw(open_hangs write_hangs sync_hangs trail_error)], <<'END');
 static int
-disk_ends(const char *path, long n, const char *with)
+disk_thread(void)
 {
-    long  len;
-
-    len = strlen(with);
-
-    return disk && syscall(SYS_gettid) != getpid()
-           && n > len && memcmp(path + n - len, with, len) == 0;
-}
-
-static int
-disk_is(int fd, const char *with)
-{
-    char     name[64], path[512];
-    ssize_t  n;
-
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    n = readlink(name, path, sizeof(path));
-
-    return disk_ends(path, n, with);
-}
-
-static void
-disk_hangs(volatile int32_t *how)
-{
-    while (*how) {
-        usleep(20000);
-    }
+    return disk && syscall(SYS_gettid) != getpid();
 }
 
 int
@@ -106,7 +41,7 @@ open64(const char *path, int flags, ...)
     mode = (flags & O_CREAT) ? va_arg(args, int) : 0;
     va_end(args);
 
-    if (disk_ends(path, strlen(path), "/checkpoints")) {
+    if (disk_thread() && disk_ends(path, strlen(path), "/checkpoints")) {
         disk_hangs(&disk->open_hangs);
     }
 
@@ -116,11 +51,11 @@ open64(const char *path, int flags, ...)
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
-    if (disk && disk->write_hangs && disk_is(fd, "/checkpoints")) {
+    if (disk_thread() && disk->write_hangs && disk_is(fd, "/checkpoints")) {
         disk_hangs(&disk->write_hangs);
     }
 
-    if (disk && disk->trail_error && disk_is(fd, "/trail.jsonl")) {
+    if (disk_thread() && disk->trail_error && disk_is(fd, "/trail.jsonl")) {
         errno = disk->trail_error;
         return -1;
     }
@@ -131,7 +66,7 @@ write(int fd, const void *buf, size_t n)
 int
 fdatasync(int fd)
 {
-    if (disk && disk->sync_hangs && disk_is(fd, "/checkpoints")) {
+    if (disk_thread() && disk->sync_hangs && disk_is(fd, "/checkpoints")) {
         disk_hangs(&disk->sync_hangs);
     }
 
@@ -139,27 +74,11 @@ fdatasync(int fd)
 }
 END
 
-my ($code, $output) = $t->run(30, $cc, qw(-shared -fPIC -O1 -Wall -Werror),
-    "-DDISK_FILE=\"$dir/disk\"", '-o', "$dir/disk.so", $source);
-is $code, 0, 'the shim is built' or BAIL_OUT($output);
-
 # disk(): it is well.
-sub disk {
-    my (%o) = @_;
-    open my $fh, '+>>', "$dir/disk" or die "disk: $!\n";
-    close $fh;
-    open $fh, '+<', "$dir/disk" or die "disk: $!\n";
-    syswrite $fh, pack 'l4', map { $o{$_} || 0 }
-        qw(open_hangs write_hangs sync_hangs trail_error);
-    close $fh;
-    return;
-}
-
-disk();
-chmod 0644, "$dir/disk";
+sub disk { return $disk->set(@_) }
 
 my $key = "$dir/secrets/checkpoint.pem";
-($code, $output) = $t->run(30, qw(openssl genpkey -algorithm ed25519 -out),
+my ($code, $output) = $t->run(30, qw(openssl genpkey -algorithm ed25519 -out),
     $key);
 die $output if $code;
 $t->secret('checkpoint.pem', $t->read_file($key));
@@ -197,7 +116,7 @@ http {
 END
 
 sub start {
-    local $ENV{LD_PRELOAD} = "$dir/disk.so";
+    local $ENV{LD_PRELOAD} = $disk->shim;
     return $t->start($conf);
 }
 
