@@ -119,7 +119,8 @@ esac
 
 export TSFACE_NGINX TSFACE_MODULE TSFACE_TREE
 
-jobs=${JOBS:-$(($(nproc) * 2))}
+# most of a test is waiting
+jobs=${JOBS:-$(($(nproc) * 3))}
 
 echo "prove -j$jobs -r $*  (nginx: $TSFACE_NGINX, module: $TSFACE_MODULE)"
 
