@@ -96,6 +96,11 @@ delete $t->{master};
 $t->start;
 $master = $t->master;
 is_deeply [ notes($n) ], [ 'open started' ], 'started';
+# the process that it was forked by would tell, if it still lives
+$t->wait_for(sub {
+    my ($parent) = $t->read_file("/proc/$master/status") =~ /^PPid:\s+(\d+)/m;
+    return $t->read_file("/proc/$parent/comm") !~ /nginx/;
+}, 20) or die 'a master with a parent';
 kill 'KILL', $master, $t->workers($master);
 $t->wait_for(sub { !TSFace::Test::alive($master) }, 10);
 is_deeply [ notes($n) ], [ 'open started' ], 'killed: no stop is recorded';
