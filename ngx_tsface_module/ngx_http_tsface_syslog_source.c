@@ -326,12 +326,9 @@ ngx_http_tsface_syslog_source_read(ngx_http_tsface_syslog_source_t *source,
 
     /* what the trail could still lose must not be elsewhere */
 
-    while (job->n && source->durable && fdatasync(source->fd) == -1) {
-
-        if (errno == EINTR) {
-            continue;
-        }
-
+    if (job->n && source->durable
+        && ngx_http_tsface_trail_io_sync(source->fd) != NGX_OK)
+    {
         job->n = 0;
         (void) ngx_http_tsface_trail_failed(&job->result, "fdatasync()", "",
                                             errno);

@@ -76,7 +76,6 @@ static ngx_int_t ngx_http_tsface_trail_copy_line(
 static ngx_int_t ngx_http_tsface_trail_copy_flush(
     ngx_http_tsface_trail_copy_t *copy,
     ngx_http_tsface_trail_result_t *result);
-static ngx_int_t ngx_http_tsface_trail_copy_sync(int fd);
 static void ngx_http_tsface_trail_copy_close(int *fd);
 
 
@@ -553,7 +552,7 @@ ngx_http_tsface_trail_copy_flush(ngx_http_tsface_trail_copy_t *copy,
     }
 
     if (copy->durable
-        && ngx_http_tsface_trail_copy_sync(copy->source) != NGX_OK)
+        && ngx_http_tsface_trail_io_sync(copy->source) != NGX_OK)
     {
         return ngx_http_tsface_trail_failed(result, "fdatasync(FILE)", "",
                                             errno);
@@ -568,7 +567,7 @@ ngx_http_tsface_trail_copy_flush(ngx_http_tsface_trail_copy_t *copy,
 
     /* a failure is told once, and then nobody knows what was lost */
 
-    if (ngx_http_tsface_trail_copy_sync(copy->fd) != NGX_OK) {
+    if (ngx_http_tsface_trail_io_sync(copy->fd) != NGX_OK) {
         copy->unsynced = 1;
         return ngx_http_tsface_trail_failed(result, "fdatasync()", "", errno);
     }
@@ -576,20 +575,6 @@ ngx_http_tsface_trail_copy_flush(ngx_http_tsface_trail_copy_t *copy,
     copy->unsynced = 0;
     copy->position = copy->next;
     copy->len = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_tsface_trail_copy_sync(int fd)
-{
-    while (fdatasync(fd) == -1) {
-
-        if (errno != EINTR) {
-            return NGX_ERROR;
-        }
-    }
 
     return NGX_OK;
 }

@@ -540,28 +540,21 @@ ngx_http_tsface_trail_file_sync(ngx_http_tsface_trail_file_t *file,
     ngx_err_t     err;
     struct stat   sb;
 
-    if (file->durable) {
+    if (file->durable
+        && ngx_http_tsface_trail_io_sync(file->disk.log.fd) != NGX_OK)
+    {
+        err = errno;
 
-        while (fdatasync(file->disk.log.fd) == -1) {
+        /*
+         * The pages are lost, and the kernel reports it once for each
+         * description: this one would succeed the next time.  Another one
+         * starts with a clean sheet, which is worth no more, but what it syncs
+         * is written after it was opened.
+         */
 
-            err = errno;
+        ngx_http_tsface_trail_node_close(&file->disk.log);
 
-            if (err == EINTR) {
-                continue;
-            }
-
-            /*
-             * The pages are lost, and the kernel reports it once for each
-             * description: this one would succeed the next time.  Another
-             * one starts with a clean sheet, which is worth no more, but
-             * what it syncs is written after it was opened.
-             */
-
-            ngx_http_tsface_trail_node_close(&file->disk.log);
-
-            return ngx_http_tsface_trail_failed(result, "fdatasync()", "",
-                                                err);
-        }
+        return ngx_http_tsface_trail_failed(result, "fdatasync()", "", err);
     }
 
     if (fstat(file->disk.log.fd, &sb) == -1) {

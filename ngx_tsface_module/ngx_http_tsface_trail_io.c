@@ -196,6 +196,20 @@ ngx_http_tsface_trail_io_write(int fd, const u_char *buf, size_t size,
 
 
 ngx_int_t
+ngx_http_tsface_trail_io_sync(int fd)
+{
+    while (fdatasync(fd) == -1) {
+
+        if (errno != EINTR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_tsface_trail_io_room(ngx_http_tsface_trail_buf_t *buf, size_t size)
 {
     u_char  *data;

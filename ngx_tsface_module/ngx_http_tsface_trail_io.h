@@ -61,6 +61,9 @@ ssize_t ngx_http_tsface_trail_io_read(int fd, u_char *buf, size_t size,
 ngx_int_t ngx_http_tsface_trail_io_write(int fd, const u_char *buf,
     size_t size, off_t offset);
 
+/* Waits until all of it is on disk; NGX_ERROR with errno. */
+ngx_int_t ngx_http_tsface_trail_io_sync(int fd);
+
 /* Makes room for size bytes; what was in buf is lost.  Or NGX_ERROR. */
 ngx_int_t ngx_http_tsface_trail_io_room(ngx_http_tsface_trail_buf_t *buf,
     size_t size);
