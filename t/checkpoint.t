@@ -6,6 +6,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Cert 'key_pair';
 use TSFace::Load;
 use TSFace::Trail;
 use Digest::SHA qw(hmac_sha256_hex sha256_hex);
@@ -16,23 +17,9 @@ my $sandbox = $t->sandbox;
 my $trail = "$dir/trail/trail.jsonl";
 my $second = "$dir/tmp/second/checkpoints";
 
-# Keys that openssl made: the private one's file.
-sub make_key {
-    my ($name, @algorithm) = @_;
-    my $file = "$dir/secrets/$name.pem";
-    my ($code, $said) = $t->run(30, 'openssl', 'genpkey', '-algorithm',
-        @algorithm, '-out', $file);
-    die $said if $code;
-    $t->secret("$name.pem", $t->read_file($file));
-    ($code, $said) = $t->run(30, 'openssl', 'pkey', '-in', $file, '-pubout',
-        '-out', "$dir/tmp/$name.pub");
-    die $said if $code;
-    return $file;
-}
-
-make_key('checkpoint', 'ed25519');
-make_key('other', 'ed25519');
-make_key('rsa', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048');
+key_pair($t, 'checkpoint', 'ed25519');
+key_pair($t, 'other', 'ed25519');
+key_pair($t, 'rsa', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048');
 
 my $mac_key = $t->read_file('secrets/audit.key');
 my @key = ('--key', "$dir/secrets/audit.key");

@@ -8,6 +8,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Cert 'key_pair';
 use TSFace::Disk;
 use TSFace::Load;
 
@@ -77,14 +78,7 @@ END
 # disk(): it is well.
 sub disk { return $disk->set(@_) }
 
-my $key = "$dir/secrets/checkpoint.pem";
-my ($code, $output) = $t->run(30, qw(openssl genpkey -algorithm ed25519 -out),
-    $key);
-die $output if $code;
-$t->secret('checkpoint.pem', $t->read_file($key));
-($code, $output) = $t->run(30, 'openssl', 'pkey', '-in', $key, '-pubout',
-    '-out', "$dir/tmp/checkpoint.pub");
-die $output if $code;
+my ($key, $public) = key_pair($t, 'checkpoint');
 
 my $conf = <<"END";
 %%GLOBALS%%
@@ -154,7 +148,7 @@ sub catches_up {
     is_deeply [ lines($second) ], [ checkpoints() ], "$what: in their order"
         if !copied();
     my ($exit, $said) = $t->run(20, $tool, 'verify', '--from-start', '--key',
-        "$dir/secrets/audit.key", '--public-key', "$dir/tmp/checkpoint.pub",
+        "$dir/secrets/audit.key", '--public-key', $public,
         '--checkpoints', $second, $trail);
     is $exit, 0, "$what: tsface-audit verify" or diag $said;
     return;

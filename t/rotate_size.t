@@ -6,6 +6,7 @@
 
 use lib 't/lib';
 use TSFace::Test;
+use TSFace::Cert 'key_pair';
 use TSFace::Load;
 use TSFace::Trail;
 
@@ -19,13 +20,10 @@ my $second = "$dir/tmp/checkpoints";
 $t->allow(qr/^trail: line 1: the mac does not follow/,
     qr/^trail: outcome without intent/);
 
-my $pem = "$dir/secrets/checkpoint.pem";
-$t->run(30, 'openssl', 'genpkey', '-algorithm', 'ed25519', '-out', $pem);
-$t->secret('checkpoint.pem', $t->read_file($pem));
-$t->run(30, 'openssl', 'pkey', '-in', $pem, '-pubout', '-out', "$dir/tmp/pub");
+my ($pem, $pub) = key_pair($t, 'checkpoint');
 
 my @how = ('--from-start', '--key', "$dir/secrets/audit.key");
-my @public = ('--public-key', "$dir/tmp/pub", '--checkpoints', $second);
+my @public = ('--public-key', $pub, '--checkpoints', $second);
 
 sub conf {
     my ($more) = @_;

@@ -11,7 +11,7 @@ use Exporter 'import';
 use Fcntl ':flock';
 use File::Spec;
 
-our @EXPORT_OK = qw(certs);
+our @EXPORT_OK = qw(certs key_pair);
 
 my %leaf = (
     localhost => [ 'localhost', 'DNS:localhost,IP:127.0.0.1,IP:::1' ],
@@ -67,6 +67,26 @@ sub certs {
     utime undef, undef, $made;
 
     return $dir;
+}
+
+# A key of checkpoints' that openssl made, a secret of the test's: the files of
+# the private and of the public one.
+
+sub key_pair {
+    my ($t, $name, @algorithm) = @_;
+
+    @algorithm = ('ed25519') if !@algorithm;
+    my ($file, $public) = ("$t->{dir}/secrets/$name.pem",
+        "$t->{dir}/tmp/$name.pub");
+    my ($code, $said) = $t->run(30, 'openssl', 'genpkey', '-algorithm',
+        @algorithm, '-out', $file);
+    die $said if $code;
+    $t->secret("$name.pem", $t->read_file($file));
+    ($code, $said) = $t->run(30, 'openssl', 'pkey', '-in', $file, '-pubout',
+        '-out', $public);
+    die $said if $code;
+
+    return ($file, $public);
 }
 
 1;
