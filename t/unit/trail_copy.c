@@ -48,6 +48,10 @@ typedef struct {
 static EVP_PKEY  *signer;
 static char       dir[256], path[300], second[320];
 
+/* of the test that runs: who writes the trail, and who copies */
+static ngx_http_tsface_trail_file_t  *file;
+static ngx_http_tsface_trail_copy_t  *copy;
+
 static const char  *call;                   /* that failed last */
 
 /* what is to go wrong */
@@ -97,7 +101,7 @@ fresh(void)
 
 
 static void
-conf(ngx_http_tsface_trail_file_conf_t *c, const char *name, off_t rotate)
+conf(ngx_http_tsface_trail_file_conf_t *c, off_t rotate)
 {
     static ngx_str_t  p, k, s, trail, host;
 
@@ -107,8 +111,7 @@ conf(ngx_http_tsface_trail_file_conf_t *c, const char *name, off_t rotate)
     p.len = strlen(path);
     s.data = (u_char *) second;
     s.len = strlen(second);
-    trail.data = (u_char *) name;
-    trail.len = strlen(name);
+    ngx_str_set(&trail, "revokes");
     ngx_str_set(&k, "the-only-key-of-the-trail--------");
     ngx_str_set(&host, "unit.test");
 
@@ -129,43 +132,71 @@ conf(ngx_http_tsface_trail_file_conf_t *c, const char *name, off_t rotate)
 
 
 static ngx_http_tsface_trail_file_t *
-writer(const char *name, off_t rotate)
+writer(off_t rotate)
 {
-    ngx_http_tsface_trail_file_t       *file;
+    ngx_http_tsface_trail_file_t       *made;
     ngx_http_tsface_trail_file_conf_t   c;
 
-    conf(&c, name, rotate);
-    file = ngx_http_tsface_trail_file_new(&c);
+    conf(&c, rotate);
+    made = ngx_http_tsface_trail_file_new(&c);
 
-    if (file == NULL) {
+    if (made == NULL) {
         printf("Bail out! no memory\n");
         exit(2);
     }
 
-    return file;
+    return made;
 }
 
 
 static ngx_http_tsface_trail_copy_t *
-copier(const char *name)
+copier(void)
 {
-    ngx_http_tsface_trail_copy_t       *copy;
+    ngx_http_tsface_trail_copy_t       *made;
     ngx_http_tsface_trail_file_conf_t   c;
 
-    conf(&c, name, 0);
-    copy = ngx_http_tsface_trail_copy_new(&c);
+    conf(&c, 0);
+    made = ngx_http_tsface_trail_copy_new(&c);
 
-    if (copy == NULL) {
+    if (made == NULL) {
         printf("Bail out! no memory\n");
         exit(2);
     }
 
-    return copy;
+    return made;
 }
 
 
 static void
-add(ngx_http_tsface_trail_file_t *file, unsigned n)
+begin(off_t rotate)
+{
+    fresh();
+
+    file = writer(rotate);
+    copy = copier();
+}
+
+
+static void
+stop(void)
+{
+    ngx_http_tsface_trail_file_free(file);
+    ngx_http_tsface_trail_copy_free(copy);
+}
+
+
+/* From here on it is another process that copies. */
+
+static void
+forget(void)
+{
+    ngx_http_tsface_trail_copy_free(copy);
+    copy = copier();
+}
+
+
+static void
+add(unsigned n)
 {
     ngx_str_t                        body;
     ngx_http_tsface_trail_result_t   result;
@@ -180,17 +211,20 @@ add(ngx_http_tsface_trail_file_t *file, unsigned n)
 
 
 static ngx_int_t
-run(ngx_http_tsface_trail_copy_t *copy)
+run(ngx_http_tsface_trail_copy_t *who)
 {
     ngx_int_t                       rc;
     ngx_http_tsface_trail_result_t  result;
 
-    rc = ngx_http_tsface_trail_copy_run(copy, &result);
+    rc = ngx_http_tsface_trail_copy_run(who, &result);
     errno = result.err;
     call = result.call ? result.call : "";
 
     return rc;
 }
+
+
+#define copied()  check(run(copy) == NGX_OK, "%d", errno)
 
 
 /* Lines of a file; of a trail's only its checkpoints. */
@@ -325,38 +359,34 @@ catches_up(void)
 {
     lines_t                        lines;
     struct stat                    sb;
-    ngx_http_tsface_trail_copy_t  *copy, *other;
-    ngx_http_tsface_trail_file_t  *file;
+    ngx_http_tsface_trail_copy_t  *other;
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
-    other = copier("revokes");
+    begin(0);
+    other = copier();
 
     check(run(copy) == NGX_OK, "no trail: %d", errno);
     check(stat(second, &sb) == 0 && sb.st_size == 0
           && (sb.st_mode & 07777) == 0640, "the file: %o", sb.st_mode);
 
-    add(file, 35);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(35);
+    copied();
     alike(0, "all");
     check(run(copy) == NGX_OK && run(other) == NGX_OK, "again: %d", errno);
     alike(0, "once");
 
-    add(file, 20);
+    add(20);
     check(run(other) == NGX_OK && run(copy) == NGX_OK, "%d", errno);
     alike(0, "by another");
 
-    add(file, 3000);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(3000);
+    copied();
     alike(0, "more than is read and written at once");
     checkpoints(&lines);
     check(lines.n > 250, "%d", lines.n);
     drop(&lines);
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
     ngx_http_tsface_trail_copy_free(other);
+    stop();
 
     done("what is missing is copied, once");
 }
@@ -366,41 +396,36 @@ static void
 files(void)
 {
     char                           name[340], gone[340];
-    ngx_http_tsface_trail_copy_t  *copy;
-    ngx_http_tsface_trail_file_t  *file;
 
-    fresh();
-    file = writer("revokes", 3000);
-    copy = copier("revokes");
+    begin(3000);
 
-    add(file, 3);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(3);
+    copied();
     alike(0, "one file");
 
-    add(file, 300);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(300);
+    copied();
     alike(0, "many files");
 
     /* in which a worker begins that knows nothing */
 
-    add(file, 300);
-    ngx_http_tsface_trail_copy_free(copy);
-    copy = copier("revokes");
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(300);
+    forget();
+    copied();
     alike(0, "by what is there");
 
     /* renamed by somebody else, in the middle */
 
     ngx_http_tsface_trail_file_free(file);
-    file = writer("revokes", 0);
+    file = writer(0);
 
-    add(file, 12);
-    check(run(copy) == NGX_OK, "%d", errno);
-    add(file, 12);
+    add(12);
+    copied();
+    add(12);
     snprintf(name, sizeof(name), "%s.0zz", path);
     check(rename(path, name) == 0, "%d", errno);
-    add(file, 12);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(12);
+    copied();
     alike(0, "renamed");
 
     /* a whole trail that was put away, and another one under its name */
@@ -410,15 +435,14 @@ files(void)
     check(rename(name, gone) == 0, "%d", errno);
     snprintf(name, sizeof(name), "%s.0zz1", path);
     check(rename(path, name) == 0, "%d", errno);
-    add(file, 40);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(40);
+    copied();
     alike(0, "begun anew");
-    add(file, 40);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(40);
+    copied();
     alike(0, "and on");
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
+    stop();
 
     done("through the files of a trail");
 }
@@ -432,16 +456,12 @@ lost(void)
     glob_t                         names;
     int                            missing, twice, other;
     lines_t                        lines;
-    ngx_http_tsface_trail_copy_t  *copy;
-    ngx_http_tsface_trail_file_t  *file;
 
-    fresh();
-    file = writer("revokes", 3000);
-    copy = copier("revokes");
+    begin(3000);
 
-    add(file, 50);
-    check(run(copy) == NGX_OK, "%d", errno);
-    add(file, 100);
+    add(50);
+    copied();
+    add(100);
 
     /* compressed, or gone, before it could be copied */
 
@@ -455,25 +475,21 @@ lost(void)
 
     globfree(&names);
 
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     counted(&missing, &twice, &other);
     check(missing == 0 && twice == 0, "%d, %d", missing, twice);
 
-    ngx_http_tsface_trail_copy_free(copy);
-    ngx_http_tsface_trail_file_free(file);
+    stop();
 
     /* somebody cut the trail: what was known stays known, the rest follows */
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
-    add(file, 50);
-    check(run(copy) == NGX_OK, "%d", errno);
+    begin(0);
+    add(50);
+    copied();
     check(truncate(path, 4000) == 0, "%d", errno);
-    add(file, 50);
-    ngx_http_tsface_trail_copy_free(copy);
-    copy = copier("revokes");
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(50);
+    forget();
+    copied();
     counted(&missing, &twice, &other);
     check(missing == 0 && other > 3, "%d, %d", missing, other);
     lines.n = 0;
@@ -481,8 +497,7 @@ lost(void)
     check(lines.n < 20, "%d", lines.n);
     drop(&lines);
 
-    ngx_http_tsface_trail_copy_free(copy);
-    ngx_http_tsface_trail_file_free(file);
+    stop();
 
     done("files that are gone, or cut");
 }
@@ -494,52 +509,43 @@ moved(void)
     char                           name[340];
     int                            known;
     lines_t                        lines;
-    ngx_http_tsface_trail_copy_t  *copy;
-    ngx_http_tsface_trail_file_t  *file;
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
+    begin(0);
 
-    add(file, 35);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(35);
+    copied();
     checkpoints(&lines);
     known = lines.n;
     drop(&lines);
 
     snprintf(name, sizeof(name), "%s.1", second);
     check(rename(second, name) == 0, "%d", errno);
-    add(file, 35);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(35);
+    copied();
     alike(known, "moved: it goes on in the new one");
 
     check(rename(second, name) == 0, "%d", errno);
-    ngx_http_tsface_trail_copy_free(copy);
-    copy = copier("revokes");
-    check(run(copy) == NGX_OK, "%d", errno);
+    forget();
+    copied();
     alike(0, "moved while nobody looked: all of the file that is written");
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
+    stop();
 
     /* not with all that there ever was */
 
-    fresh();
-    file = writer("revokes", 3000);
-    copy = copier("revokes");
-    add(file, 200);
+    begin(3000);
+    add(200);
     checkpoints(&lines);
     known = lines.n;
     drop(&lines);
     take(path, &lines, 0);
     known -= lines.n;
     drop(&lines);
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     check(known > 10, "%d", known);
     alike(known, "new: the newest file");
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
+    stop();
 
     done("a second place that was moved, or is new");
 }
@@ -550,16 +556,13 @@ shared(void)
 {
     int                            i, missing, twice, other;
     char                           line[1200], pad[700];
-    ngx_http_tsface_trail_copy_t  *copy, *next;
-    ngx_http_tsface_trail_file_t  *file;
+    ngx_http_tsface_trail_copy_t  *next;
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
-    next = copier("revokes");
+    begin(0);
+    next = copier();
 
-    add(file, 35);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(35);
+    copied();
 
     memset(pad, 'x', sizeof(pad));
     pad[sizeof(pad) - 1] = '\0';
@@ -574,7 +577,7 @@ shared(void)
 
     /* no checkpoint of it within 64 KB */
 
-    add(file, 35);
+    add(35);
     check(run(next) == NGX_OK, "%d", errno);
     counted(&missing, &twice, &other);
     check(missing == 0 && twice == 0 && other == 200, "%d, %d, %d", missing,
@@ -588,7 +591,7 @@ shared(void)
                  "\"trail\":\"revokes\",\"mac\":\"%064d\"}\n", i ? 30 : 90000,
                  i);
         append(second, line);
-        add(file, 20);
+        add(20);
         check(run(next) == NGX_OK, "%d", errno);
     }
 
@@ -596,9 +599,8 @@ shared(void)
     check(missing == 0 && twice == 0 && other == 203, "%d, %d, %d", missing,
           twice, other);
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
     ngx_http_tsface_trail_copy_free(next);
+    stop();
 
     done("shared with other trails");
 }
@@ -615,21 +617,18 @@ forged(off_t rotate)
     int                            i, missing, twice, other;
     char                           line[9000], *p;
     lines_t                        lines;
-    ngx_http_tsface_trail_copy_t  *copy, *next;
-    ngx_http_tsface_trail_file_t  *file;
+    ngx_http_tsface_trail_copy_t  *next;
 
-    fresh();
-    file = writer("revokes", rotate);
-    copy = copier("revokes");
+    begin(rotate);
 
-    add(file, 35);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(35);
+    copied();
 
     for (i = 0; i < 2; i++) {
-        add(file, 15);
+        add(15);
 
         do {
-            add(file, 1);
+            add(1);
             lines.n = 0;
             take(path, &lines, 1);
             snprintf(line, sizeof(line), "%s", lines.line[lines.n - 1]);
@@ -640,11 +639,11 @@ forged(off_t rotate)
         memmove(p + 19, p + 15, strlen(p + 15) + 1);
         memcpy(p, "\"type\":\"checkpoint\"", 19);
         append(second, line);
-        add(file, 25);
+        add(25);
 
         /* by one that knows how far it was, and by one that doesn't */
 
-        next = i ? copy : copier("revokes");
+        next = i ? copy : copier();
         check(run(next) == NGX_OK, "%d", errno);
         counted(&missing, &twice, &other);
         check(missing == 0 && other == i + 1, "%d: %d, %d, %d", i, missing,
@@ -655,8 +654,7 @@ forged(off_t rotate)
         }
     }
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
+    stop();
 
     done(rotate ? "a forged line, and many files" : "a forged line");
 }
@@ -668,15 +666,12 @@ fails(void)
     int                            missing, twice, other;
     lines_t                        lines;
     struct stat                    sb;
-    ngx_http_tsface_trail_copy_t  *copy, *next;
-    ngx_http_tsface_trail_file_t  *file;
+    ngx_http_tsface_trail_copy_t  *next;
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
-    next = copier("revokes");
+    begin(0);
+    next = copier();
 
-    add(file, 15);
+    add(15);
     check(mkdir(second, 0700) == 0, "%d", errno);
     check(run(copy) == NGX_ERROR && errno == EISDIR, "%d", errno);
     rmdir(second);
@@ -687,21 +682,21 @@ fails(void)
     check(symlink(path, second) == 0, "%d", errno);
     check(run(copy) == NGX_ERROR && errno == ELOOP, "%d", errno);
     unlink(second);
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     alike(0, "when it can be");
 
     /* half a line stays half a line */
 
     append(second, "{\"v\":1,\"se");
-    add(file, 15);
-    check(run(copy) == NGX_OK, "%d", errno);
+    add(15);
+    copied();
     counted(&missing, &twice, &other);
     check(missing == 0 && twice == 0 && other == 1, "%d, %d, %d", missing,
           twice, other);
 
     /* the disk is full in the middle of the second of three */
 
-    add(file, 30);
+    add(30);
     write_left = 900;
     check(run(copy) == NGX_ERROR && errno == ENOSPC, "%d", errno);
     check(run(next) == NGX_ERROR && errno == ENOSPC, "%d", errno);
@@ -715,19 +710,19 @@ fails(void)
 
     /* what can't be synced may not be there */
 
-    check(run(copy) == NGX_OK, "%d", errno);
-    add(file, 10);
+    copied();
+    add(10);
     sync_errno = EIO;
     sync_fine = 1;
     check(run(copy) == NGX_ERROR && errno == EIO, "%d", errno);
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     counted(&missing, &twice, &other);
     check(missing == 0 && twice == 1 && other == 2, "%d, %d, %d", missing,
           twice, other);
 
     /* nor must be known elsewhere what the trail may lose */
 
-    add(file, 10);
+    add(10);
     lines.n = 0;
     take(second, &lines, 1);
     other = lines.n;
@@ -738,7 +733,7 @@ fails(void)
     take(second, &lines, 1);
     check(lines.n == other, "%d", lines.n);
     drop(&lines);
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     take(second, &lines, 1);
     check(lines.n == other + 1, "%d", lines.n);
     drop(&lines);
@@ -749,13 +744,12 @@ fails(void)
     append(path, "{\"v\":1,\"seq\":90000,\"time\":\"2026-11-25T07:37:43.041830Z"
            "\",\"type\":\"checkpoint\",\"trail\":\"revokes\",\"mac\":\"01234567"
            "89abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}\n");
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     other = sb.st_size;
     check(stat(second, &sb) == 0 && sb.st_size == other, "beyond the end");
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
     ngx_http_tsface_trail_copy_free(next);
+    stop();
 
     done("a second place that fails");
 }
@@ -767,14 +761,10 @@ locked(void)
     int                            fd;
     pid_t                          pid;
     struct flock                   fl;
-    ngx_http_tsface_trail_copy_t  *copy;
-    ngx_http_tsface_trail_file_t  *file;
 
-    fresh();
-    file = writer("revokes", 0);
-    copy = copier("revokes");
+    begin(0);
 
-    add(file, 15);
+    add(15);
     fd = open(second, O_RDWR|O_CREAT, 0640);
     memset(&fl, 0, sizeof(fl));
     fl.l_type = F_WRLCK;
@@ -791,12 +781,11 @@ locked(void)
     }
 
     close(fd);
-    check(run(copy) == NGX_OK, "%d", errno);
+    copied();
     check(access(path, F_OK) == -1, "it was waited for");
     check(waitpid(pid, NULL, 0) == pid, "%d", errno);
 
-    ngx_http_tsface_trail_file_free(file);
-    ngx_http_tsface_trail_copy_free(copy);
+    stop();
 
     done("one at a time");
 }
